@@ -1,0 +1,66 @@
+# Build, test, demonstrate.  The two that a newcomer needs:
+#
+#   make demo     install what is missing, build, serve real requests
+#   make test     the same preparation, then all tests
+#
+# Variables: PYTHON picks the interpreter (each version has its own venv),
+# TESTS what to test, PYTEST_ARGS what else to tell pytest, SANITIZE which
+# sanitizers.  The TAC_ variables of setup.py are read from the environment.
+
+ifeq ($(origin PYTHON),undefined)
+PYTHON := python3
+VENV ?= .venv
+else
+VENV ?= .venv-$(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+endif
+
+TESTS ?= tests
+PYTEST_ARGS ?=
+SANITIZE ?= address,undefined
+RUN := $(VENV)/bin/python
+# A variant's tests run in another folder.
+VARIANT_TESTS = $(PYTEST_ARGS) $(foreach test,$(TESTS),$(abspath .)/$(test))
+
+.PHONY: help build prepare demo test debug sanitize coverage bench clean distclean
+.NOTPARALLEL:
+
+help:
+	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
+	@echo 'Also: build debug sanitize coverage bench clean distclean (CONTRIBUTING.rst)'
+
+prepare:
+	@tools/bootstrap.sh $(PYTHON)
+	@tools/venv.sh $(PYTHON) $(VENV) test
+
+# Into the package folder; the name of the file carries the interpreter's ABI
+# tag, so that several interpreters share one checkout.
+build: prepare
+	@$(RUN) setup.py --quiet build_ext --inplace
+
+demo: build
+	$(RUN) examples/demo.py
+
+test: build
+	$(RUN) -m pytest $(PYTEST_ARGS) $(TESTS)
+
+debug: prepare
+	TAC_DEBUG=1 tools/test-variant.sh $(VENV) $(VARIANT_TESTS)
+
+sanitize: prepare
+	TAC_SANITIZE=$(SANITIZE) tools/test-variant.sh $(VENV) $(VARIANT_TESTS)
+
+coverage: prepare
+	@tools/venv.sh $(PYTHON) $(VENV) coverage
+	TAC_COVERAGE=1 tools/test-variant.sh $(VENV) $(VARIANT_TESTS)
+	$(RUN) -m gcovr --root . --filter csrc/ build/variants/coverage-1-*
+
+bench: build
+	@tools/venv.sh $(PYTHON) $(VENV) bench
+	for script in benchmarks/bench_*.py; do $(RUN) $$script || exit 1; done
+
+clean:
+	rm -rf build dist *.egg-info .pytest_cache trio_asyncio_c/*.so
+	find . -name __pycache__ -not -path './.venv*' -prune -exec rm -rf {} +
+
+distclean: clean
+	rm -rf .venv .venv-*

@@ -1,0 +1,391 @@
+/* aio/handle.c - Handle: a callback that is to run, and can be cancelled.
+ *
+ * Handles live for one turn as a rule, so unused ones are kept in a freelist
+ * of the module's state.
+ */
+#include "aio/handle.h"
+
+#include "base/compat.h"
+
+#include <structmember.h>
+
+/* Making --------------------------------------------------------------------- */
+
+/* The stack of the caller, as debug mode keeps it.  C adds no frame to it, so
+ * its last entry is the line that scheduled the callback. */
+static PyObject *
+handle_extract_stack(void)
+{
+    PyObject *helpers = PyImport_ImportModule("asyncio.format_helpers");
+    PyObject *frame = (PyObject *)PyEval_GetFrame(); /* borrowed */
+    PyObject *stack = NULL;
+    if (helpers != NULL) {
+        stack = PyObject_CallMethod(helpers, "extract_stack", "O",
+                                    frame == NULL ? Py_None : frame);
+        Py_DECREF(helpers);
+    }
+    return stack;
+}
+
+static PyObject *
+handle_pack_args(PyObject *const *args, Py_ssize_t nargs)
+{
+    PyObject *packed = PyTuple_New(nargs);
+    for (Py_ssize_t i = 0; packed != NULL && i < nargs; i++) {
+        PyTuple_SET_ITEM(packed, i, Py_NewRef(args[i]));
+    }
+    return packed;
+}
+
+int
+tac_handle_init(TacHandle *handle, TacLoop *loop, PyObject *callback,
+                PyObject *const *args, Py_ssize_t nargs, PyObject *context)
+{
+    handle->loop = (TacLoop *)Py_NewRef(loop);
+    handle->callback = Py_NewRef(callback);
+    if (nargs != 0) {
+        handle->args = handle_pack_args(args, nargs);
+        if (handle->args == NULL) {
+            return -1;
+        }
+    }
+    handle->context =
+        context == NULL ? PyContext_CopyCurrent() : Py_NewRef(context);
+    if (handle->context == NULL) {
+        return -1;
+    }
+    if (loop->debug) {
+        handle->source_traceback = handle_extract_stack();
+        return handle->source_traceback == NULL ? -1 : 0;
+    }
+    return 0;
+}
+
+static TacHandle *
+handle_alloc(TacState *state)
+{
+    struct tac_freelist *list = &state->free_handles;
+    TacHandle *handle;
+    if (list->len != 0) {
+        handle = (TacHandle *)list->items[--list->len];
+        (void)PyObject_Init((PyObject *)handle, state->handle_type);
+    }
+    else {
+        handle = PyObject_GC_New(TacHandle, state->handle_type);
+        if (handle == NULL) {
+            return NULL;
+        }
+    }
+    memset((char *)handle + offsetof(TacHandle, loop), 0,
+           sizeof(TacHandle) - offsetof(TacHandle, loop));
+    state->counts.handles++;
+    return handle;
+}
+
+TacHandle *
+tac_handle_new(TacLoop *loop, PyObject *callback, PyObject *const *args,
+               Py_ssize_t nargs, PyObject *context)
+{
+    TacHandle *handle = handle_alloc(loop->state);
+    if (handle == NULL) {
+        return NULL;
+    }
+    if (tac_handle_init(handle, loop, callback, args, nargs, context) < 0) {
+        PyObject_GC_Track(handle); /* dealloc untracks */
+        Py_DECREF(handle);
+        return NULL;
+    }
+    PyObject_GC_Track(handle);
+    return handle;
+}
+
+bool
+tac_handle_check(TacState *state, PyObject *obj)
+{
+    return Py_TYPE(obj) == state->handle_type
+           || Py_TYPE(obj) == state->timer_handle_type;
+}
+
+/* Running -------------------------------------------------------------------- */
+
+int
+tac_handle_report(PyObject *handle, TacState *state)
+{
+    if (PyErr_ExceptionMatches(PyExc_SystemExit)
+        || PyErr_ExceptionMatches(PyExc_KeyboardInterrupt)
+        || state->hook_handle_context == NULL)
+    {
+        return -1;
+    }
+    PyObject *exc = PyErr_GetRaisedException();
+    PyObject *args[2] = {handle, exc}; /* borrowed */
+    PyObject *result =
+        PyObject_Vectorcall(state->hook_handle_context, args, 2, NULL);
+    Py_DECREF(exc);
+    Py_XDECREF(result);
+    return result == NULL ? -1 : 0;
+}
+
+int
+tac_handle_run(TacHandle *handle)
+{
+    if (handle->cancelled || handle->callback == NULL) {
+        return 0;
+    }
+    /* The callback may cancel its own handle, which drops these. */
+    PyObject *callback = Py_NewRef(handle->callback);
+    PyObject *args = Py_XNewRef(handle->args);
+    PyObject *context = Py_NewRef(handle->context);
+    TacState *state = handle->loop->state;
+    PyObject *result = NULL;
+    int rc = 0;
+
+    if (PyContext_Enter(context) == 0) {
+        result = args == NULL
+                     ? PyObject_CallNoArgs(callback)
+                     : PyObject_Vectorcall(callback,
+                                           &PyTuple_GET_ITEM(args, 0),
+                                           PyTuple_GET_SIZE(args), NULL);
+        if (result != NULL) {
+            rc = PyContext_Exit(context);
+        }
+        else {
+            PyObject *exc = PyErr_GetRaisedException();
+            rc = PyContext_Exit(context);
+            PyErr_SetRaisedException(exc);
+        }
+    }
+    if (result == NULL || rc < 0) {
+        rc = tac_handle_report((PyObject *)handle, state);
+    }
+    Py_XDECREF(result);
+    Py_DECREF(context);
+    Py_XDECREF(args);
+    Py_DECREF(callback);
+    return rc;
+}
+
+int
+tac_handle_cancel(TacHandle *handle)
+{
+    if (handle->cancelled) {
+        return 0;
+    }
+    handle->cancelled = true;
+    if (handle->loop != NULL && handle->loop->debug) {
+        Py_XSETREF(handle->repr, PyObject_Repr((PyObject *)handle));
+        if (handle->repr == NULL) {
+            return -1;
+        }
+    }
+    Py_CLEAR(handle->callback);
+    Py_CLEAR(handle->args);
+    return 0;
+}
+
+/* The Python type ------------------------------------------------------------ */
+
+int
+tac_handle_traverse(TacHandle *handle, visitproc visit, void *arg)
+{
+    Py_VISIT(Py_TYPE(handle));
+    Py_VISIT(handle->loop);
+    Py_VISIT(handle->callback);
+    Py_VISIT(handle->args);
+    Py_VISIT(handle->context);
+    Py_VISIT(handle->source_traceback);
+    return 0;
+}
+
+int
+tac_handle_clear(TacHandle *handle)
+{
+    Py_CLEAR(handle->callback);
+    Py_CLEAR(handle->args);
+    Py_CLEAR(handle->context);
+    Py_CLEAR(handle->source_traceback);
+    Py_CLEAR(handle->repr);
+    Py_CLEAR(handle->loop);
+    return 0;
+}
+
+static void
+handle_tp_dealloc(TacHandle *handle)
+{
+    PyTypeObject *type = Py_TYPE(handle);
+    TacState *state = PyType_GetModuleState(type);
+    PyObject_GC_UnTrack(handle);
+    Py_TRASHCAN_BEGIN(handle, handle_tp_dealloc)
+    if (handle->weakrefs != NULL) {
+        PyObject_ClearWeakRefs((PyObject *)handle);
+    }
+    (void)tac_handle_clear(handle);
+    if (state != NULL) {
+        state->counts.handles--;
+    }
+    if (state != NULL && state->free_handles.len < TAC_FREELIST_MAX) {
+        state->free_handles.items[state->free_handles.len++] =
+            (PyObject *)handle;
+    }
+    else {
+        PyObject_GC_Del(handle);
+    }
+    Py_DECREF(type);
+    Py_TRASHCAN_END
+}
+
+PyObject *
+tac_handle_repr_info(TacHandle *handle)
+{
+    TacState *state =
+        handle->loop == NULL ? NULL : handle->loop->state;
+    if (state == NULL || state->hook_format_source == NULL) {
+        return PyList_New(0);
+    }
+    return PyObject_CallOneArg(state->hook_format_source, (PyObject *)handle);
+}
+
+static PyObject *
+handle_repr_info(TacHandle *handle, PyObject *noargs)
+{
+    return tac_handle_repr_info(handle);
+}
+
+static PyObject *
+handle_tp_repr(TacHandle *handle)
+{
+    if (handle->repr != NULL) {
+        return Py_NewRef(handle->repr);
+    }
+    PyObject *info =
+        PyObject_CallMethod((PyObject *)handle, "_repr_info", NULL);
+    PyObject *space = PyUnicode_FromString(" ");
+    PyObject *text =
+        info == NULL || space == NULL ? NULL : PyUnicode_Join(space, info);
+    PyObject *repr =
+        text == NULL ? NULL : PyUnicode_FromFormat("<%U>", text);
+    Py_XDECREF(text);
+    Py_XDECREF(space);
+    Py_XDECREF(info);
+    return repr;
+}
+
+static PyObject *
+handle_cancel(TacHandle *handle, PyObject *noargs)
+{
+    if (tac_handle_cancel(handle) < 0) {
+        return NULL;
+    }
+    Py_RETURN_NONE;
+}
+
+static PyObject *
+handle_cancelled(TacHandle *handle, PyObject *noargs)
+{
+    return PyBool_FromLong(handle->cancelled);
+}
+
+static PyObject *
+handle_get_context(TacHandle *handle, PyObject *noargs)
+{
+    return Py_NewRef(handle->context == NULL ? Py_None : handle->context);
+}
+
+static PyObject *
+handle_run(TacHandle *handle, PyObject *noargs)
+{
+    if (tac_handle_run(handle) < 0) {
+        return NULL;
+    }
+    Py_RETURN_NONE;
+}
+
+static PyObject *
+handle_get_args(TacHandle *handle, void *closure)
+{
+    if (handle->args != NULL) {
+        return Py_NewRef(handle->args);
+    }
+    return handle->callback == NULL ? Py_NewRef(Py_None) : PyTuple_New(0);
+}
+
+static PyObject *
+handle_get_cancelled(TacHandle *handle, void *closure)
+{
+    return PyBool_FromLong(handle->cancelled);
+}
+
+static PyMethodDef handle_methods[] = {
+    {"cancel", (PyCFunction)handle_cancel, METH_NOARGS,
+     "cancel($self, /)\n--\n\n"
+     "Keep the callback from running, and drop it and its arguments.\n\n"
+     "Idempotent. Thread-safe: no."},
+    {"cancelled", (PyCFunction)handle_cancelled, METH_NOARGS,
+     "cancelled($self, /)\n--\n\nWhether cancel() was called."},
+    {"get_context", (PyCFunction)handle_get_context, METH_NOARGS,
+     "get_context($self, /)\n--\n\n"
+     "The contextvars.Context that the callback runs in."},
+    {"_run", (PyCFunction)handle_run, METH_NOARGS,
+     "_run($self, /)\n--\n\nRun the callback now, in its context."},
+    {"_repr_info", (PyCFunction)handle_repr_info, METH_NOARGS,
+     "_repr_info($self, /)\n--\n\nThe words of the repr."},
+    {NULL},
+};
+
+static PyMemberDef handle_members[] = {
+    {"_callback", T_OBJECT, offsetof(TacHandle, callback), READONLY,
+     "The callback; None once cancelled."},
+    {"_context", T_OBJECT, offsetof(TacHandle, context), READONLY,
+     "The context that the callback runs in."},
+    {"_loop", T_OBJECT, offsetof(TacHandle, loop), READONLY,
+     "The loop that runs it."},
+    {"_repr", T_OBJECT, offsetof(TacHandle, repr), READONLY,
+     "In debug mode, what the repr was before cancel()."},
+    {"_source_traceback", T_OBJECT, offsetof(TacHandle, source_traceback), 0,
+     "In debug mode, the stack of who scheduled it; else None."},
+    {"__weaklistoffset__", T_PYSSIZET, offsetof(TacHandle, weakrefs),
+     READONLY},
+    {NULL},
+};
+
+static PyGetSetDef handle_getset[] = {
+    {"_args", (getter)handle_get_args, NULL,
+     "The callback's arguments, a tuple; None once cancelled."},
+    {"_cancelled", (getter)handle_get_cancelled, NULL,
+     "Whether cancel() was called."},
+    {NULL},
+};
+
+PyDoc_STRVAR(handle_doc,
+"What call_soon and add_reader return: a callback that can be cancelled.");
+
+static PyType_Slot handle_slots[] = {
+    {Py_tp_doc, (void *)handle_doc},
+    {Py_tp_traverse, tac_handle_traverse},
+    {Py_tp_clear, tac_handle_clear},
+    {Py_tp_dealloc, handle_tp_dealloc},
+    {Py_tp_repr, handle_tp_repr},
+    {Py_tp_methods, handle_methods},
+    {Py_tp_members, handle_members},
+    {Py_tp_getset, handle_getset},
+    {0, NULL},
+};
+
+static PyType_Spec handle_spec = {
+    .name = "trio_asyncio_c.Handle",
+    .basicsize = sizeof(TacHandle),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_BASETYPE
+             | Py_TPFLAGS_DISALLOW_INSTANTIATION,
+    .slots = handle_slots,
+};
+
+int
+tac_handle_add_types(PyObject *module, TacState *state)
+{
+    state->handle_type =
+        (PyTypeObject *)PyType_FromModuleAndSpec(module, &handle_spec, NULL);
+    if (state->handle_type == NULL) {
+        return -1;
+    }
+    return PyModule_AddType(module, state->handle_type);
+}

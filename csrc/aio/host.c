@@ -1,0 +1,299 @@
+/* aio/host.c - the loop's host: the C task that runs its callbacks.
+ *
+ * One step is one batch: exactly the items that were in the ring when the
+ * step began, as asyncio promises.  What a callback schedules runs in the
+ * next turn, after the kernel had its say.
+ */
+#include "aio/host.h"
+
+#include "aio/handle.h"
+#include "base/clock.h"
+#include "base/compat.h"
+#include "core/trap.h"
+
+static TacLoop *
+host_loop(struct tac_task *task)
+{
+    return tac_list_entry(task, TacLoop, host);
+}
+
+int
+tac_host_enter_home(TacRunner *runner, PyObject *home)
+{
+    TacState *state = runner->state;
+    PyObject *old = runner->home;
+    runner->home = Py_XNewRef(home);
+    Py_XDECREF(old);
+    /* Looked up at every switch: tests and debuggers replace it. */
+    PyObject *set = PyObject_GetAttr(state->aio_events,
+                                     state->str__set_running_loop);
+    if (set == NULL) {
+        return -1;
+    }
+    PyObject *result =
+        PyObject_CallOneArg(set, home == NULL ? Py_None : home);
+    Py_DECREF(set);
+    Py_XDECREF(result);
+    return result == NULL ? -1 : 0;
+}
+
+/* One item ------------------------------------------------------------------- */
+
+/* An error of a Task's step that is none of its coroutine's. */
+static int
+host_report_step(TacLoop *loop, const struct tac_ring_item *item)
+{
+    PyObject *exc = PyErr_GetRaisedException();
+    TacHandle *handle = tac_handle_new(loop, item->object, &item->arg,
+                                       item->arg != NULL, item->context);
+    PyErr_SetRaisedException(exc);
+    if (handle == NULL) {
+        return -1;
+    }
+    int rc = tac_handle_report((PyObject *)handle, loop->state);
+    Py_DECREF(handle);
+    return rc;
+}
+
+static int
+host_run_step(TacLoop *loop, const struct tac_ring_item *item)
+{
+    if (PyContext_Enter(item->context) < 0) {
+        return host_report_step(loop, item);
+    }
+    PyObject *args[2] = {NULL, item->arg}; /* borrowed */
+    size_t nargs = (item->arg != NULL) | PY_VECTORCALL_ARGUMENTS_OFFSET;
+    PyObject *result =
+        PyObject_Vectorcall(item->object, args + 1, nargs, NULL);
+    if (result != NULL) {
+        Py_DECREF(result);
+        return PyContext_Exit(item->context);
+    }
+    PyObject *exc = PyErr_GetRaisedException();
+    (void)PyContext_Exit(item->context);
+    PyErr_SetRaisedException(exc);
+    return host_report_step(loop, item);
+}
+
+static int
+host_run_foreign(TacLoop *loop, PyObject *handle)
+{
+    PyObject *cancelled =
+        PyObject_GetAttr(handle, loop->state->str__cancelled);
+    int skip = cancelled == NULL ? -1 : PyObject_IsTrue(cancelled);
+    Py_XDECREF(cancelled);
+    if (skip != 0) {
+        return skip < 0 ? -1 : 0;
+    }
+    PyObject *result =
+        PyObject_CallMethodNoArgs(handle, loop->state->str__run);
+    Py_XDECREF(result);
+    return result == NULL ? -1 : 0;
+}
+
+static int
+host_run_item(TacLoop *loop, const struct tac_ring_item *item)
+{
+    switch (item->kind) {
+    case TAC_RING_HANDLE:
+        return tac_handle_run((TacHandle *)item->object);
+    case TAC_RING_STEP:
+        return host_run_step(loop, item);
+    case TAC_RING_FOREIGN:
+        return host_run_foreign(loop, item->object);
+    case TAC_RING_NATIVE:
+        return item->fn(item->object);
+    }
+    return 0;
+}
+
+/* Debug mode ------------------------------------------------------------------ */
+
+static int
+host_warn_if_slow(TacLoop *loop, PyObject *handle, double seconds)
+{
+    TacState *state = loop->state;
+    PyObject *limit = PyObject_GetAttr((PyObject *)loop,
+                                       state->str_slow_callback_duration);
+    double limit_s = limit == NULL ? -1.0 : PyFloat_AsDouble(limit);
+    Py_XDECREF(limit);
+    if (PyErr_Occurred()) {
+        return -1;
+    }
+    if (seconds < limit_s || state->hook_slow_callback == NULL) {
+        return 0;
+    }
+    PyObject *result = PyObject_CallFunction(state->hook_slow_callback, "Od",
+                                             handle, seconds);
+    Py_XDECREF(result);
+    return result == NULL ? -1 : 0;
+}
+
+static int
+host_set_current_handle(TacLoop *loop, PyObject *handle)
+{
+    return PyObject_SetAttr((PyObject *)loop,
+                            loop->state->str__current_handle, handle);
+}
+
+/* Run a handle under the eyes of debug mode: the loop names it meanwhile, and
+ * one that takes long is logged. */
+static int
+host_watch_item(TacLoop *loop, const struct tac_ring_item *item)
+{
+    if (item->kind != TAC_RING_HANDLE && item->kind != TAC_RING_FOREIGN) {
+        return host_run_item(loop, item);
+    }
+    if (item->kind == TAC_RING_HANDLE
+        && ((TacHandle *)item->object)->cancelled) {
+        return 0;
+    }
+    if (host_set_current_handle(loop, item->object) < 0) {
+        return -1;
+    }
+    double began_s = tac_clock_now_s();
+    int rc = host_run_item(loop, item);
+    double seconds = tac_clock_now_s() - began_s;
+    PyObject *exc = PyErr_GetRaisedException();
+    if (rc == 0) {
+        rc = host_warn_if_slow(loop, item->object, seconds);
+    }
+    if (host_set_current_handle(loop, Py_None) < 0) {
+        rc = -1;
+    }
+    if (exc != NULL) {
+        PyErr_SetRaisedException(exc);
+    }
+    return rc;
+}
+
+/* The batch -------------------------------------------------------------------- */
+
+/* The Trio-flavoured waiters of a Task get what it raised, for it is the
+ * Task's result too. */
+static bool
+host_is_awaited(TacLoop *loop, const struct tac_ring_item *item)
+{
+    PyObject *callback = item->object;
+    if (item->kind == TAC_RING_HANDLE) { /* debug mode */
+        callback = ((TacHandle *)callback)->callback;
+    }
+    if (callback == NULL || tac_list_is_empty(&loop->waits)) {
+        return false;
+    }
+    PyObject *task = PyObject_GetAttrString(callback, "__self__");
+    if (task == NULL) {
+        PyErr_Clear();
+        return false;
+    }
+    Py_DECREF(task); /* the callback keeps it */
+    struct tac_list *head = &loop->waits;
+    for (struct tac_list *n = head->next; n != head; n = n->next) {
+        if (tac_list_entry(n, TacTrap, node)->first == task) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* SystemExit, KeyboardInterrupt, or an error of an exception handler: it
+ * leaves run_forever, or goes to the nursery that the loop was opened in. */
+static int
+host_raise(TacLoop *loop, const struct tac_ring_item *item)
+{
+    if (loop->errors == NULL) {
+        loop->runner->raised = true;
+        return -1;
+    }
+    PyObject *exc = PyErr_GetRaisedException();
+    int rc = 0;
+    if (!host_is_awaited(loop, item)) {
+        rc = tac_nursery_add_exc(loop->errors, exc, NULL);
+    }
+    Py_DECREF(exc);
+    return rc;
+}
+
+static int
+host_run_batch(TacLoop *loop)
+{
+    size_t left = loop->ring.len;
+    while (left-- != 0 && loop->ring.len != 0 && !loop->halted) {
+        struct tac_ring_item item = tac_ring_pop(&loop->ring);
+        int rc = loop->debug ? host_watch_item(loop, &item)
+                             : host_run_item(loop, &item);
+        if (rc < 0) {
+            rc = host_raise(loop, &item);
+        }
+        if (rc < 0) {
+            PyObject *exc = PyErr_GetRaisedException();
+            tac_ring_item_drop(&item);
+            PyErr_SetRaisedException(exc);
+            return -1;
+        }
+        tac_ring_item_drop(&item);
+    }
+    return 0;
+}
+
+static int
+host_step(struct tac_task *task)
+{
+    TacLoop *loop = (TacLoop *)Py_NewRef(host_loop(task));
+    TacRunner *runner = task->runner;
+    int rc = 0;
+    if (runner->home != (PyObject *)loop) {
+        rc = tac_host_enter_home(runner, (PyObject *)loop);
+    }
+    if (rc == 0) {
+        rc = host_run_batch(loop);
+    }
+    if (loop->ring.len == 0) {
+        tac_ring_trim(&loop->ring);
+    }
+    else if (task->runner != NULL && !loop->halted) {
+        tac_task_make_runnable(task);
+    }
+    Py_DECREF(loop);
+    return rc;
+}
+
+/* The species ------------------------------------------------------------------- */
+
+/* Only the loop's end ends its host: the nursery's tasks may still need it
+ * to unwind. */
+static int
+host_cancel(struct tac_task *task, const struct tac_cause *cause)
+{
+    return 0;
+}
+
+static PyObject *
+host_owner(struct tac_task *task)
+{
+    return (PyObject *)host_loop(task);
+}
+
+static PyObject *
+host_object(struct tac_task *task)
+{
+    return tac_native_task_new(host_loop(task)->state, task);
+}
+
+static const struct tac_task_ops host_ops = {
+    .name = "<asyncio event loop>",
+    .step = host_step,
+    .cancel = host_cancel,
+    .owner = host_owner,
+    .object = host_object,
+    .await_error =
+        "must be called from async context: this is asyncio-flavoured code, "
+        "and a Trio-flavoured function can be called from it only as "
+        "'await loop.run_trio(fn, ...)'",
+};
+
+void
+tac_host_start(TacLoop *loop)
+{
+    tac_ctask_start(&loop->host, &host_ops, loop->runner, loop->nursery);
+}

@@ -1,0 +1,18 @@
+/* aio/host.h - the loop's host: the C task that runs its callbacks.
+ *
+ * Owns: nothing; the host is embedded in its loop.
+ * Threads: runner thread only.   Python code run here: arbitrary.
+ */
+#ifndef TAC_AIO_HOST_H
+#define TAC_AIO_HOST_H
+
+#include "aio/loop.h"
+
+/* Put the host into the loop's nursery. */
+void tac_host_start(TacLoop *loop);
+
+/* Make `home` (a loop, borrowed; NULL: none) the thread's running loop: what
+ * runner->enter_home is for a runner with loops.  0, or -1. */
+int tac_host_enter_home(TacRunner *runner, PyObject *home);
+
+#endif

@@ -1,0 +1,614 @@
+/* aio/loop.c - type LoopCore: attaching, driving, dismantling.
+ *
+ * The Python half of the loop, trio_asyncio_c.EventLoop, derives from this
+ * type first and from the standard library's selector loop second: what runs
+ * once a callback is here, what runs once a loop or a connection is there.
+ * The private attributes that the inherited code shares with us are data
+ * descriptors over the struct.
+ */
+#include "aio/loop.h"
+
+#include "aio/call.h"
+#include "aio/executor.h"
+#include "aio/host.h"
+#include "aio/interp.h"
+#include "aio/timer.h"
+#include "base/clock.h"
+#include "base/compat.h"
+
+#include <structmember.h>
+
+/* Pushing ---------------------------------------------------------------------- */
+
+int
+tac_loop_push(TacLoop *loop, struct tac_ring_item item)
+{
+    if (loop->host.runner == NULL || tac_ring_push(&loop->ring, &item) < 0) {
+        tac_ring_item_drop(&item);
+        PyErr_NoMemory();
+        return -1;
+    }
+    if (!loop->halted) {
+        tac_task_make_runnable(&loop->host);
+    }
+    return 0;
+}
+
+int
+tac_loop_push_native(TacLoop *loop, tac_ring_fn fn, PyObject *owner)
+{
+    struct tac_ring_item item = {
+        .object = Py_NewRef(owner),
+        .fn = fn,
+        .kind = TAC_RING_NATIVE,
+    };
+    return tac_loop_push(loop, item);
+}
+
+int
+tac_loop_push_threadsafe(TacLoop *loop, tac_ring_fn fn, PyObject *owner)
+{
+    if (tac_loop_push_native(loop, fn, owner) < 0) {
+        return -1;
+    }
+    tac_runner_wake(loop->runner);
+    return 0;
+}
+
+int
+tac_loop_check_open(TacLoop *loop)
+{
+    /* No host: closed, or never initialised. */
+    if (loop->closed || loop->host.runner == NULL) {
+        PyErr_SetString(PyExc_RuntimeError, "Event loop is closed");
+        return -1;
+    }
+    return 0;
+}
+
+int
+tac_loop_time(TacLoop *loop, double *now_s)
+{
+    if (loop->runner != NULL) {
+        return tac_runner_time(loop->runner, now_s);
+    }
+    *now_s = tac_clock_now_s();
+    return 0;
+}
+
+/* Attaching and dismantling ------------------------------------------------------ */
+
+static PyObject *
+loop_attach(TacLoop *loop, PyObject *args)
+{
+    PyObject *nursery, *calls, *errors = Py_None;
+    PyTypeObject *type = loop->state->nursery_type;
+    if (!PyArg_ParseTuple(args, "O!O!|O:_attach", type, &nursery, type,
+                          &calls, &errors)) {
+        return NULL;
+    }
+    TacRunner *runner = ((TacNursery *)nursery)->parent_task->base.runner;
+    bool bad_errors =
+        errors != Py_None && !PyObject_TypeCheck(errors, type);
+    if (loop->runner != NULL || runner == NULL || bad_errors) {
+        PyErr_SetString(PyExc_RuntimeError,
+                        "a loop is attached once, to an open nursery");
+        return NULL;
+    }
+    loop->runner = (TacRunner *)Py_NewRef(runner);
+    loop->nursery = (TacNursery *)Py_NewRef(nursery);
+    loop->calls = (TacNursery *)Py_NewRef(calls);
+    if (errors != Py_None) {
+        loop->errors = (TacNursery *)Py_NewRef(errors);
+    }
+    runner->enter_home = tac_host_enter_home;
+    tac_host_start(loop);
+    Py_RETURN_NONE;
+}
+
+/* Let go of everything that the loop started.  0, or -1 with an exception. */
+static int
+loop_dismantle(TacLoop *loop)
+{
+    loop->closed = true;
+    tac_reader_drop_all(loop);
+    tac_timer_drop_all(loop);
+    tac_executor_drop_all(loop);
+    tac_ring_clear(&loop->ring);
+    int rc = tac_ctask_exit(&loop->host, NULL);
+    Py_CLEAR(loop->nursery);
+    Py_CLEAR(loop->calls);
+    Py_CLEAR(loop->errors);
+    return rc;
+}
+
+static PyObject *
+loop_dismantle_method(TacLoop *loop, PyObject *noargs)
+{
+    if (loop_dismantle(loop) < 0) {
+        return NULL;
+    }
+    Py_RETURN_NONE;
+}
+
+/* Driving ------------------------------------------------------------------------- */
+
+static int
+loop_drive_entered(TacLoop *loop, bool one_turn)
+{
+    TacRunner *runner = loop->runner;
+    PyObject *old_home = runner->home;
+    runner->home = Py_NewRef(loop); /* run_forever has made it so */
+    runner->raised = false;
+    runner->stop = loop->stopping;
+    enum tac_turn how =
+        one_turn ? tac_runner_turn(runner) : tac_runner_drive(runner);
+    PyObject *exc = PyErr_GetRaisedException();
+    runner->stop = false;
+    Py_XSETREF(runner->home, old_home);
+    PyErr_SetRaisedException(exc);
+    return how == TAC_TURN_OK ? 0 : -1;
+}
+
+static PyObject *
+loop_drive(TacLoop *loop, bool one_turn)
+{
+    TacRunner *previous;
+    if (tac_loop_check_open(loop) < 0
+        || tac_runner_enter(loop->runner, &previous) < 0) {
+        return NULL;
+    }
+    Py_INCREF(loop);
+    int rc = loop_drive_entered(loop, one_turn);
+    tac_runner_leave(loop->runner, previous);
+    Py_DECREF(loop);
+    if (rc < 0) {
+        return NULL;
+    }
+    Py_RETURN_NONE;
+}
+
+static PyObject *
+loop_drive_method(TacLoop *loop, PyObject *noargs)
+{
+    return loop_drive(loop, false);
+}
+
+static PyObject *
+loop_run_once(TacLoop *loop, PyObject *noargs)
+{
+    return loop_drive(loop, true);
+}
+
+static void
+loop_set_stop(TacLoop *loop, bool stopping)
+{
+    loop->stopping = stopping;
+    if (loop->errors == NULL && loop->runner != NULL) {
+        loop->runner->stop = stopping;
+    }
+}
+
+static PyObject *
+loop_stop(TacLoop *loop, PyObject *noargs)
+{
+    loop_set_stop(loop, true);
+    Py_RETURN_NONE;
+}
+
+/* Halting: stop() of a loop inside a run ------------------------------------------- */
+
+static int
+loop_halt_now(PyObject *owner)
+{
+    ((TacLoop *)owner)->halted = true;
+    return 0;
+}
+
+static PyObject *
+loop_halt(TacLoop *loop, PyObject *noargs)
+{
+    if (tac_loop_check_open(loop) < 0
+        || tac_loop_push_native(loop, loop_halt_now, (PyObject *)loop) < 0) {
+        return NULL;
+    }
+    Py_RETURN_NONE;
+}
+
+static PyObject *
+loop_resume(TacLoop *loop, PyObject *noargs)
+{
+    if (tac_loop_check_open(loop) < 0) {
+        return NULL;
+    }
+    loop->halted = false;
+    if (loop->ring.len != 0) {
+        tac_task_make_runnable(&loop->host);
+    }
+    Py_RETURN_NONE;
+}
+
+/* Raise an exception out of the nursery that the loop was opened in. */
+static PyObject *
+loop_raise_out(TacLoop *loop, PyObject *exc)
+{
+    if (tac_loop_check_open(loop) < 0) {
+        return NULL;
+    }
+    if (loop->errors == NULL || !PyExceptionInstance_Check(exc)) {
+        PyErr_SetString(PyExc_TypeError,
+                        "an exception and a loop inside a run are needed");
+        return NULL;
+    }
+    if (tac_nursery_add_exc(loop->errors, exc, NULL) < 0) {
+        return NULL;
+    }
+    Py_RETURN_NONE;
+}
+
+/* Small methods ---------------------------------------------------------------------- */
+
+static PyObject *
+loop_time(TacLoop *loop, PyObject *noargs)
+{
+    double now_s;
+    if (tac_loop_time(loop, &now_s) < 0) {
+        return NULL;
+    }
+    return PyFloat_FromDouble(now_s);
+}
+
+static PyObject *
+loop_get_debug(TacLoop *loop, PyObject *noargs)
+{
+    return PyBool_FromLong(loop->debug);
+}
+
+static PyObject *
+loop_is_closed(TacLoop *loop, PyObject *noargs)
+{
+    return PyBool_FromLong(loop->closed);
+}
+
+static PyObject *
+loop_is_running(TacLoop *loop, PyObject *noargs)
+{
+    return PyBool_FromLong(loop->thread_id != NULL
+                           && loop->thread_id != Py_None);
+}
+
+/* Module function: which loop the running Trio task belongs to. */
+static PyObject *
+loop_set_task_home(PyObject *module, PyObject *home)
+{
+    TacState *state = tac_state_of_module(module);
+    TacTask *task = tac_task_current(state);
+    if (task == NULL) {
+        return NULL;
+    }
+    if (home != Py_None && !PyObject_TypeCheck(home, state->loop_type)) {
+        PyErr_SetString(PyExc_TypeError, "an event loop or None is needed");
+        return NULL;
+    }
+    PyObject *old = task->base.home;
+    task->base.home = home == Py_None ? NULL : Py_NewRef(home);
+    if (tac_host_enter_home(task->base.runner, task->base.home) < 0) {
+        Py_XDECREF(old);
+        return NULL;
+    }
+    return old == NULL ? Py_NewRef(Py_None) : old;
+}
+
+/* Module function: learn from a Task's first step callback. */
+static PyObject *
+loop_learn_asyncio(PyObject *module, PyObject *args)
+{
+    PyObject *task, *step;
+    if (!PyArg_ParseTuple(args, "OO:learn_asyncio", &task, &step)
+        || tac_interp_learn(tac_state_of_module(module), task, step) < 0)
+    {
+        return NULL;
+    }
+    Py_RETURN_NONE;
+}
+
+/* Attributes -------------------------------------------------------------------------- */
+
+static int
+loop_bool_value(PyObject *value)
+{
+    if (value == NULL) {
+        PyErr_SetString(PyExc_AttributeError,
+                        "an event loop's flag cannot be deleted");
+        return -1;
+    }
+    return PyObject_IsTrue(value);
+}
+
+static PyObject *
+loop_get_debug_flag(TacLoop *loop, void *closure)
+{
+    return PyBool_FromLong(loop->debug);
+}
+
+static int
+loop_set_debug_flag(TacLoop *loop, PyObject *value, void *closure)
+{
+    int flag = loop_bool_value(value);
+    if (flag >= 0) {
+        loop->debug = flag;
+    }
+    return flag < 0 ? -1 : 0;
+}
+
+static PyObject *
+loop_get_closed_flag(TacLoop *loop, void *closure)
+{
+    return PyBool_FromLong(loop->closed);
+}
+
+static int
+loop_set_closed_flag(TacLoop *loop, PyObject *value, void *closure)
+{
+    int flag = loop_bool_value(value);
+    if (flag >= 0) {
+        loop->closed = flag;
+    }
+    return flag < 0 ? -1 : 0;
+}
+
+static PyObject *
+loop_get_stopping_flag(TacLoop *loop, void *closure)
+{
+    return PyBool_FromLong(loop->stopping);
+}
+
+static int
+loop_set_stopping_flag(TacLoop *loop, PyObject *value, void *closure)
+{
+    int flag = loop_bool_value(value);
+    if (flag >= 0) {
+        loop_set_stop(loop, flag);
+    }
+    return flag < 0 ? -1 : 0;
+}
+
+static PyObject *
+loop_get_halted(TacLoop *loop, void *closure)
+{
+    return PyBool_FromLong(loop->halted);
+}
+
+static PyObject *
+loop_get_jobs(TacLoop *loop, void *closure)
+{
+    return PyLong_FromSsize_t(tac_executor_count(loop));
+}
+
+/* The Python type ---------------------------------------------------------------------- */
+
+static PyObject *
+loop_tp_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
+{
+    TacState *state = tac_state_of_type(type);
+    TacLoop *loop =
+        state == NULL ? NULL : (TacLoop *)type->tp_alloc(type, 0);
+    if (loop == NULL) {
+        return NULL;
+    }
+    loop->state = state;
+    loop->jobs_limit = 32;
+    tac_list_init(&loop->timers);
+    tac_list_init(&loop->waits);
+    tac_list_init(&loop->jobs);
+    tac_list_init(&loop->running);
+    return (PyObject *)loop;
+}
+
+static int
+loop_tp_traverse(TacLoop *loop, visitproc visit, void *arg)
+{
+    Py_VISIT(Py_TYPE(loop));
+    Py_VISIT((PyObject *)loop->runner);
+    Py_VISIT((PyObject *)loop->nursery);
+    Py_VISIT((PyObject *)loop->calls);
+    Py_VISIT((PyObject *)loop->errors);
+    Py_VISIT((PyObject *)loop->host.parent_nursery);
+    Py_VISIT((PyObject *)loop->host.scope);
+    Py_VISIT(loop->jobs_waiter);
+    int rc = tac_ring_traverse(&loop->ring, visit, arg);
+    if (rc == 0) {
+        rc = tac_reader_traverse_all(loop, visit, arg);
+    }
+    if (rc == 0) {
+        rc = tac_timer_traverse_all(loop, visit, arg);
+    }
+    return rc != 0 ? rc : tac_executor_traverse_all(loop, visit, arg);
+}
+
+static int
+loop_tp_clear(TacLoop *loop)
+{
+    if (loop_dismantle(loop) < 0) {
+        PyErr_WriteUnraisable(NULL);
+    }
+    Py_CLEAR(loop->runner);
+    Py_CLEAR(loop->thread_id);
+    Py_CLEAR(loop->jobs_waiter);
+    return 0;
+}
+
+static void
+loop_tp_dealloc(TacLoop *loop)
+{
+    PyTypeObject *type = Py_TYPE(loop);
+    PyObject_GC_UnTrack(loop);
+    (void)loop_tp_clear(loop);
+    type->tp_free(loop);
+    Py_DECREF(type);
+}
+
+#define FAST_METHOD(name, fn, doc)                          \
+    {                                                       \
+        name, (PyCFunction)(void (*)(void))fn,              \
+            METH_FASTCALL | METH_KEYWORDS, doc              \
+    }
+
+static PyMethodDef loop_methods[] = {
+    FAST_METHOD("call_soon", tac_call_soon,
+    "call_soon($self, callback, /, *args, context=None)\n--\n\n"
+    "Run callback(*args) in the next turn, after what is queued already.\n\n"
+    "context: the contextvars.Context to run it in; None: a copy of the\n"
+    "current one. Returns a Handle.\n"
+    "Raises RuntimeError when the loop is closed.\n"
+    "Flavor: sync. Thread-safe: no, see call_soon_threadsafe."),
+    FAST_METHOD("call_soon_threadsafe", tac_call_soon_threadsafe,
+    "call_soon_threadsafe($self, callback, /, *args, context=None)\n--\n\n"
+    "As call_soon, from any thread, and wake the loop if it sleeps.\n\n"
+    "Keeps its place in the order of call_soon. Thread-safe: yes."),
+    FAST_METHOD("call_later", tac_call_later,
+    "call_later($self, delay, callback, /, *args, context=None)\n--\n\n"
+    "Run callback(*args) after `delay` seconds.\n\n"
+    "delay: int or float seconds; zero or less: in the next turn.\n"
+    "Returns a TimerHandle. Equal times run in the order of the calls.\n"
+    "Raises TypeError when delay is None, RuntimeError when the loop is\n"
+    "closed. Flavor: sync. Thread-safe: no."),
+    FAST_METHOD("call_at", tac_call_at,
+    "call_at($self, when, callback, /, *args, context=None)\n--\n\n"
+    "Run callback(*args) at `when`, in seconds of loop.time().\n\n"
+    "Returns a TimerHandle. Otherwise as call_later."),
+    FAST_METHOD("run_in_executor", tac_executor_run,
+    "run_in_executor($self, executor, func, /, *args)\n--\n\n"
+    "Run func(*args) in another thread and return a Future of its outcome.\n\n"
+    "executor: a concurrent.futures.Executor, or None for the default one.\n"
+    "Flavor: sync. Thread-safe: no."),
+    {"_add_reader", (PyCFunction)(void (*)(void))tac_reader_add,
+     METH_FASTCALL, "_add_reader($self, fd, callback, /, *args)\n--\n\n"
+     "Run callback(*args) whenever fd can be read from; returns a Handle."},
+    {"_add_writer", (PyCFunction)(void (*)(void))tac_reader_add_writer,
+     METH_FASTCALL, "_add_writer($self, fd, callback, /, *args)\n--\n\n"
+     "Run callback(*args) whenever fd can be written to; returns a Handle."},
+    {"_remove_reader", (PyCFunction)tac_reader_remove, METH_O,
+     "_remove_reader($self, fd, /)\n--\n\n"
+     "Stop watching; returns whether fd was watched."},
+    {"_remove_writer", (PyCFunction)tac_reader_remove_writer, METH_O,
+     "_remove_writer($self, fd, /)\n--\n\n"
+     "Stop watching; returns whether fd was watched."},
+    {"_fd_watches", (PyCFunction)tac_reader_list, METH_NOARGS,
+     "_fd_watches($self, /)\n--\n\n"
+     "List of (fd, file object, reader or None, writer or None)."},
+    {"_add_callback", (PyCFunction)tac_call_add_callback, METH_O,
+     "_add_callback($self, handle, /)\n--\n\nQueue a handle."},
+    {"_attach", (PyCFunction)loop_attach, METH_VARARGS,
+     "_attach($self, nursery, calls, errors=None, /)\n--\n\n"
+     "Live in a nursery, with another (or the same) for the Trio tasks that\n"
+     "asyncio code starts; a third is told of what callbacks let out, without\n"
+     "it the drive raises that."},
+    {"_dismantle", (PyCFunction)loop_dismantle_method, METH_NOARGS,
+     "_dismantle($self, /)\n--\n\n"
+     "Drop callbacks, timers and watches, and leave the nursery."},
+    {"_drive", (PyCFunction)loop_drive_method, METH_NOARGS,
+     "_drive($self, /)\n--\n\nRun turns until the loop is stopped."},
+    {"_run_once", (PyCFunction)loop_run_once, METH_NOARGS,
+     "_run_once($self, /)\n--\n\nRun one turn."},
+    {"_halt", (PyCFunction)loop_halt, METH_NOARGS,
+     "_halt($self, /)\n--\n\n"
+     "Run no more callbacks after those that are queued now."},
+    {"_resume", (PyCFunction)loop_resume, METH_NOARGS,
+     "_resume($self, /)\n--\n\nUndo _halt()."},
+    {"_raise_out", (PyCFunction)loop_raise_out, METH_O,
+     "_raise_out($self, exc, /)\n--\n\n"
+     "Raise an exception out of open_loop()'s block, cancelling its body."},
+    {"_when_jobs_done", (PyCFunction)tac_executor_when_done, METH_O,
+     "_when_jobs_done($self, future, /)\n--\n\n"
+     "Resolve a Future when no executor job is left."},
+    {"stop", (PyCFunction)loop_stop, METH_NOARGS,
+     "stop($self, /)\n--\n\n"
+     "Leave run_forever at the end of this turn, or of the next one.\n\n"
+     "Flavor: sync. Thread-safe: no."},
+    {"time", (PyCFunction)loop_time, METH_NOARGS,
+     "time($self, /)\n--\n\n"
+     "The runner's clock, in float seconds: time.monotonic() by default."},
+    {"get_debug", (PyCFunction)loop_get_debug, METH_NOARGS,
+     "get_debug($self, /)\n--\n\nWhether debug mode is on."},
+    {"is_closed", (PyCFunction)loop_is_closed, METH_NOARGS,
+     "is_closed($self, /)\n--\n\nWhether the loop is closed."},
+    {"is_running", (PyCFunction)loop_is_running, METH_NOARGS,
+     "is_running($self, /)\n--\n\nWhether the loop is being run."},
+    {NULL},
+};
+#undef FAST_METHOD
+
+static PyMemberDef loop_members[] = {
+    {"_thread_id", T_OBJECT, offsetof(TacLoop, thread_id), 0,
+     "The thread that runs the loop, or None."},
+    {"_executor_limit", T_PYSSIZET, offsetof(TacLoop, jobs_limit), 0,
+     "How many threads run_in_executor(None, ...) uses at most."},
+    {"_runner", T_OBJECT, offsetof(TacLoop, runner), READONLY,
+     "The runner that the loop lives in, or None."},
+    {"_nursery", T_OBJECT, offsetof(TacLoop, nursery), READONLY,
+     "The nursery that the loop's own tasks live in, or None."},
+    {"_calls", T_OBJECT, offsetof(TacLoop, calls), READONLY,
+     "The nursery of Trio tasks that asyncio code starts, or None."},
+    {NULL},
+};
+
+static PyGetSetDef loop_getset[] = {
+    {"_debug", (getter)loop_get_debug_flag, (setter)loop_set_debug_flag,
+     "Whether debug mode is on."},
+    {"_closed", (getter)loop_get_closed_flag, (setter)loop_set_closed_flag,
+     "Whether the loop is closed."},
+    {"_stopping", (getter)loop_get_stopping_flag,
+     (setter)loop_set_stopping_flag, "Whether run_forever is to return."},
+    {"_halted", (getter)loop_get_halted, NULL,
+     "Whether callbacks are held back."},
+    {"_executor_jobs", (getter)loop_get_jobs, NULL,
+     "How many jobs run or wait for a thread."},
+    {NULL},
+};
+
+PyDoc_STRVAR(loop_doc,
+"The C half of an asyncio event loop; see trio_asyncio_c.EventLoop.");
+
+static PyType_Slot loop_slots[] = {
+    {Py_tp_doc, (void *)loop_doc},
+    {Py_tp_new, loop_tp_new},
+    {Py_tp_traverse, loop_tp_traverse},
+    {Py_tp_clear, loop_tp_clear},
+    {Py_tp_dealloc, loop_tp_dealloc},
+    {Py_tp_methods, loop_methods},
+    {Py_tp_members, loop_members},
+    {Py_tp_getset, loop_getset},
+    {0, NULL},
+};
+
+static PyType_Spec loop_spec = {
+    .name = "trio_asyncio_c._core.LoopCore",
+    .basicsize = sizeof(TacLoop),
+    .flags =
+        Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_BASETYPE,
+    .slots = loop_slots,
+};
+
+static PyMethodDef loop_functions[] = {
+    {"set_task_home", loop_set_task_home, METH_O,
+     "set_task_home($module, loop, /)\n--\n\n"
+     "Make `loop` (or None) the running loop of the current Trio task and of\n"
+     "the tasks that it spawns; returns the old one."},
+    {"learn_asyncio", loop_learn_asyncio, METH_VARARGS,
+     "learn_asyncio($module, task, step, /)\n--\n\n"
+     "Learn what an asyncio Task passes to call_soon."},
+    {NULL},
+};
+
+int
+tac_loop_add_types(PyObject *module, TacState *state)
+{
+    state->loop_type =
+        (PyTypeObject *)PyType_FromModuleAndSpec(module, &loop_spec, NULL);
+    if (state->loop_type == NULL
+        || PyModule_AddFunctions(module, loop_functions) < 0) {
+        return -1;
+    }
+    return PyModule_AddType(module, state->loop_type);
+}

@@ -1,0 +1,76 @@
+/* aio/loop.h - the C half of the asyncio event loop: type LoopCore.
+ *
+ * A loop lives in a nursery of a runner.  Its callbacks are items of a ring,
+ * which one C task, the host, runs in batches: what is in the ring when the
+ * host's step begins.  A push makes the host runnable.
+ *
+ *   NEW --attach--> OPEN --dismantle--> CLOSED
+ *                   ^   \
+ *         resume    |    halt             (a loop inside a run, stopped)
+ *                   HALTED
+ *
+ *   I1  the host is linked in the nursery  <=>  the loop is OPEN or HALTED.
+ *   I2  OPEN, outside of the host's step: the ring has items  =>  the host
+ *       is in the run queue.
+ *   I3  the running loop of the thread is runner->home, for as long as the
+ *       runner is driven.
+ *
+ * Owns: the runner, the nursery, the ring's items, fd watches, armed timers
+ *     (one reference each), queued executor jobs.
+ * Threads: the runner's, but for what says otherwise.
+ * Python code run here: arbitrary, unless said.
+ */
+#ifndef TAC_AIO_LOOP_H
+#define TAC_AIO_LOOP_H
+
+#include "aio/reader.h"
+#include "aio/ring.h"
+#include "core/nursery.h"
+#include "core/run.h"
+#include "core/task.h"
+
+typedef struct TacLoop {
+    PyObject_HEAD
+    TacState *state;     /* borrowed: the type holds the module */
+    TacRunner *runner;   /* owned from attach; kept after close for time() */
+    TacNursery *nursery; /* owned from attach to dismantle: of C tasks */
+    TacNursery *calls;   /* owned likewise: of Trio tasks started from here */
+    TacNursery *errors;  /* owned: told of what leaves a batch; NULL: the
+                            drive raises it, for this loop owns its runner */
+    struct tac_task host;
+    struct tac_ring ring;
+    struct tac_fd_table readers, writers;
+    struct tac_list timers; /* of TacTimerHandle.node, the armed ones */
+    struct tac_list waits;  /* of TacTrap.node: Trio code waiting here */
+    struct tac_list jobs;    /* of TacExecutorJob.node, waiting for a thread */
+    struct tac_list running; /* of the same, borrowed: their workers' */
+    Py_ssize_t jobs_running;
+    Py_ssize_t jobs_limit;  /* threads at a time */
+    PyObject *jobs_waiter;  /* owned: a Future to resolve when none is left */
+    PyObject *thread_id;    /* owned or NULL: the thread of run_forever */
+    bool debug;
+    bool closed;
+    bool stopping;
+    bool halted;
+} TacLoop;
+
+/* Push an item, stealing its references, and see to its being run.  0, or
+ * -1 with MemoryError (the references are dropped).  Any thread with the GIL.
+ * Python code: none but for that. */
+int tac_loop_push(TacLoop *loop, struct tac_ring_item item);
+
+/* The same with a C function and its owner (borrowed). */
+int tac_loop_push_native(TacLoop *loop, tac_ring_fn fn, PyObject *owner);
+
+/* As tac_loop_push_native, from a thread other than the loop's. */
+int tac_loop_push_threadsafe(TacLoop *loop, tac_ring_fn fn, PyObject *owner);
+
+/* 0, or -1 with "Event loop is closed". */
+int tac_loop_check_open(TacLoop *loop);
+
+/* The loop's time, in seconds.  0, or -1 with an exception. */
+int tac_loop_time(TacLoop *loop, double *now_s);
+
+int tac_loop_add_types(PyObject *module, TacState *state);
+
+#endif

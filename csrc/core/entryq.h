@@ -1,0 +1,53 @@
+/* core/entryq.h - run_sync_soon: the way in from threads and signal handlers.
+ *
+ * The queue is guarded by the GIL: every push and pop is plain C between two
+ * bytecodes, so it is atomic for other threads and for signal handlers, which
+ * CPython runs between bytecodes of the main thread.  The wake-up is the
+ * poller's, which needs no GIL at all.
+ *
+ * The calls are run by a C task ("<TrioToken.run_sync_soon task>") that the
+ * turn's drain_entry_queue phase makes runnable.
+ *
+ * Owns: the queued calls.   Threads: any that hold the GIL.
+ * Python code run here: arbitrary in the task's step, else dealloc and
+ *     hashing of idempotent calls.
+ */
+#ifndef TAC_CORE_ENTRYQ_H
+#define TAC_CORE_ENTRYQ_H
+
+#include "core/task.h"
+
+struct TacRunner;
+
+struct tac_entryq {
+    struct tac_task task;  /* the C task that runs the calls */
+    PyObject *calls;       /* owned list of (fn, args) */
+    PyObject *idempotent;  /* owned dict {(fn, args): None} */
+    bool started;          /* the task is in the tree */
+    bool stopping;         /* run what is there, then exit */
+    bool closed;           /* the run is over: RunFinishedError */
+};
+
+int tac_entryq_init(struct tac_entryq *queue);
+void tac_entryq_fini(struct tac_entryq *queue);
+int tac_entryq_traverse(struct tac_entryq *queue, visitproc visit, void *arg);
+
+/* Queue a call.  0, or -1 with RunFinishedError, TypeError (unhashable
+ * idempotent arguments) or MemoryError. */
+int tac_entryq_push(struct TacRunner *runner, PyObject *fn, PyObject *args,
+                    bool idempotent);
+
+/* The turn's phase: make the task runnable when there is a call. */
+void tac_entryq_drain(struct TacRunner *runner);
+
+Py_ssize_t tac_entryq_size(const struct tac_entryq *queue);
+
+/* Start the task in a nursery (borrowed). */
+int tac_entryq_start(struct TacRunner *runner, struct TacNursery *nursery);
+
+/* A token for a runner (borrowed).  Returns: new ref | NULL+exc. */
+PyObject *tac_trio_token_new(struct TacRunner *runner);
+
+int tac_entryq_add_types(PyObject *module, TacState *state);
+
+#endif

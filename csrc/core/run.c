@@ -1,0 +1,342 @@
+/* core/run.c - the turn, phase by phase, and the drive that repeats it.
+ *
+ * Why the phases are in this order: I/O before deadlines, so that a result
+ * that arrived in time wins over a deadline that expires in the same turn;
+ * both before the batch, so that nothing that became ready waits a turn.
+ *
+ * Why the kernel is not asked every turn: a system call a turn is most of
+ * what a chain of callbacks costs.  While work is ready it is asked once in
+ * RUN_POLL_INTERVAL_S (Go's and Tokio's schedulers do the like), measured in
+ * time and not in turns, so that long steps delay nobody.
+ *
+ * The Python type is in run_type.c.
+ */
+#include "core/run.h"
+
+#include "base/clock.h"
+#include "base/compat.h"
+#include "base/errors.h"
+#include "core/idle.h"
+#include "core/nursery.h"
+
+#define RUN_POLL_INTERVAL_S 50e-6
+#define RUN_MAX_TIMEOUT_S (24 * 60 * 60.0)
+
+TacRunner *
+tac_runner_current(TacState *state)
+{
+    TacRunner *runner = tac_running(state);
+    if (runner == NULL) {
+        PyErr_SetString(PyExc_RuntimeError,
+                        "must be called from async context");
+    }
+    return runner;
+}
+
+int
+tac_runner_enter(TacRunner *runner, TacRunner **previous)
+{
+    if (runner->driven) {
+        PyErr_SetString(PyExc_RuntimeError, "the runner is running already");
+        return -1;
+    }
+    if (runner->closed) {
+        PyErr_SetString(PyExc_RuntimeError, "the runner is closed");
+        return -1;
+    }
+    *previous = tac_running(runner->state);
+    if (PyThread_tss_set(&runner->state->runner_key, runner) != 0) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    Py_INCREF(runner);
+    runner->driven = true;
+    return 0;
+}
+
+void
+tac_runner_leave(TacRunner *runner, TacRunner *previous)
+{
+    /* Setting a value that was set before needs no memory. */
+    (void)PyThread_tss_set(&runner->state->runner_key, previous);
+    runner->driven = false;
+    Py_DECREF(runner);
+}
+
+void
+tac_runner_wake(TacRunner *runner)
+{
+    tac_poller_wake(&runner->poller);
+}
+
+/* Time ----------------------------------------------------------------------- */
+
+static int
+run_call_clock(TacRunner *runner, PyObject *method, PyObject *arg,
+               double *value)
+{
+    PyObject *result =
+        arg == NULL ? PyObject_CallMethodNoArgs(runner->clock, method)
+                    : PyObject_CallMethodOneArg(runner->clock, method, arg);
+    if (result == NULL) {
+        return -1;
+    }
+    *value = PyFloat_AsDouble(result);
+    Py_DECREF(result);
+    return *value == -1.0 && PyErr_Occurred() ? -1 : 0;
+}
+
+int
+tac_runner_time(TacRunner *runner, double *now_s)
+{
+    if (runner->clock == NULL) {
+        *now_s = tac_clock_now_s();
+        return 0;
+    }
+    return run_call_clock(runner, runner->state->str_current_time, NULL,
+                          now_s);
+}
+
+static int
+run_sleep_time(TacRunner *runner, double deadline, double *sleep_s)
+{
+    if (runner->clock == NULL) {
+        *sleep_s = deadline == Py_HUGE_VAL ? Py_HUGE_VAL
+                                           : deadline - tac_clock_now_s();
+        return 0;
+    }
+    PyObject *arg = PyFloat_FromDouble(deadline);
+    int rc = arg == NULL
+                 ? -1
+                 : run_call_clock(runner,
+                                  runner->state->str_deadline_to_sleep_time,
+                                  arg, sleep_s);
+    Py_XDECREF(arg);
+    return rc;
+}
+
+/* wait_timeout ---------------------------------------------------------------- */
+
+static inline bool
+run_has_work(const TacRunner *runner)
+{
+    return !tac_list_is_empty(&runner->run_queue);
+}
+
+int
+tac_run_wait_timeout(TacRunner *runner, double *timeout_s,
+                     enum tac_idle *primed)
+{
+    double timeout = 0;
+    *primed = TAC_IDLE_NONE;
+    if (!run_has_work(runner) && !runner->stop
+        && run_sleep_time(runner, tac_deadline_next(runner), &timeout) < 0)
+    {
+        return -1;
+    }
+    if (!(timeout > 0)) {
+        timeout = 0;
+    }
+    else if (timeout > RUN_MAX_TIMEOUT_S) {
+        timeout = RUN_MAX_TIMEOUT_S;
+    }
+    double cushion;
+    if (tac_idle_shortest(runner, &cushion)) {
+        if (cushion < timeout) {
+            timeout = cushion;
+            *primed = TAC_IDLE_WAITER;
+        }
+    }
+    else if (runner->autojump_threshold_s < timeout) {
+        timeout = runner->autojump_threshold_s;
+        *primed = TAC_IDLE_AUTOJUMP;
+    }
+    *timeout_s = timeout;
+    return 0;
+}
+
+/* poll ------------------------------------------------------------------------ */
+
+static void
+run_io_hook(TacRunner *runner, enum tac_hook hook, double timeout_s)
+{
+    if (!tac_instruments_has(&runner->instruments, hook)) {
+        return;
+    }
+    PyObject *arg = PyFloat_FromDouble(timeout_s);
+    if (arg == NULL) {
+        PyErr_Clear();
+        return;
+    }
+    tac_instruments_call(runner, hook, arg);
+    Py_DECREF(arg);
+}
+
+/* Whether this turn may go without asking the kernel. */
+static inline bool
+run_may_skip_poll(TacRunner *runner, double now_s)
+{
+    return run_has_work(runner) && now_s < runner->next_poll_s
+           && !runner->stop && runner->clock == NULL
+           && !tac_instruments_has(&runner->instruments,
+                                   TAC_HOOK_BEFORE_IO_WAIT)
+           && !tac_instruments_has(&runner->instruments,
+                                   TAC_HOOK_AFTER_IO_WAIT);
+}
+
+int
+tac_run_poll(TacRunner *runner, double timeout_s)
+{
+    run_io_hook(runner, TAC_HOOK_BEFORE_IO_WAIT, timeout_s);
+    tac_poller_poll(&runner->poller, timeout_s);
+    runner->next_poll_s = tac_clock_now_s() + RUN_POLL_INTERVAL_S;
+    if (timeout_s > 0 && PyErr_CheckSignals() < 0) {
+        runner->raised = true;
+        return -1;
+    }
+    if (tac_iowait_deliver(runner) < 0) {
+        return -1;
+    }
+    run_io_hook(runner, TAC_HOOK_AFTER_IO_WAIT, timeout_s);
+    return 0;
+}
+
+/* expire_deadlines and what an idle turn does ---------------------------------- */
+
+static Py_ssize_t
+run_expire_deadlines(TacRunner *runner, double now_s)
+{
+    if (tac_heap_peek(&runner->deadlines) == NULL) {
+        return 0;
+    }
+    if (runner->clock != NULL && tac_runner_time(runner, &now_s) < 0) {
+        return -1;
+    }
+    return tac_deadline_expire(runner, now_s);
+}
+
+static int
+run_idle(TacRunner *runner, enum tac_idle primed, double cushion_s)
+{
+    if (primed == TAC_IDLE_NONE || run_has_work(runner)
+        || runner->poller.events != 0)
+    {
+        return 0;
+    }
+    if (primed == TAC_IDLE_WAITER) {
+        return tac_idle_wake(runner, cushion_s);
+    }
+    PyObject *done = PyObject_CallMethodNoArgs(runner->clock,
+                                               runner->state->str__autojump);
+    Py_XDECREF(done);
+    return done == NULL ? -1 : 0;
+}
+
+/* run_batch --------------------------------------------------------------------- */
+
+/* One bit of chance (xorshift64*), drawn for batches of two and more: Trio
+ * promises no order, and shows that it does not. */
+static inline bool
+run_toss(TacRunner *runner)
+{
+    uint64_t x = runner->random;
+    x ^= x >> 12;
+    x ^= x << 25;
+    x ^= x >> 27;
+    runner->random = x;
+    return (x * UINT64_C(2685821657736338717)) >> 63;
+}
+
+static enum tac_turn
+run_step(TacRunner *runner, struct tac_task *task)
+{
+    runner->current = task;
+    int rc = task->ops->step(task);
+    runner->current = NULL;
+    if (rc == 0) {
+        return TAC_TURN_OK;
+    }
+    return runner->raised ? TAC_TURN_RAISED : TAC_TURN_ERROR;
+}
+
+enum tac_turn
+tac_run_batch(TacRunner *runner)
+{
+    struct tac_list batch;
+    tac_list_init(&batch);
+    tac_list_splice_front(&batch, &runner->run_queue);
+    bool several = batch.next != batch.prev;
+    bool from_front = several && run_toss(runner);
+    enum tac_turn turn = TAC_TURN_OK;
+    while (turn == TAC_TURN_OK) {
+        struct tac_list *node = from_front ? tac_list_pop_front(&batch)
+                                           : tac_list_pop_back(&batch);
+        if (node == NULL) {
+            break;
+        }
+        turn = run_step(runner,
+                        tac_list_entry(node, struct tac_task, run_node));
+    }
+    /* After an early end the rest of the batch is due in the next turn. */
+    tac_list_splice_front(&runner->run_queue, &batch);
+    return turn;
+}
+
+/* The turn ------------------------------------------------------------------------ */
+
+/* What comes after the poll. */
+static enum tac_turn
+run_finish_turn(TacRunner *runner, double now_s, double timeout_s,
+                enum tac_idle primed)
+{
+    tac_entryq_drain(runner);
+    Py_ssize_t expired = run_expire_deadlines(runner, now_s);
+    if (expired < 0) {
+        return TAC_TURN_ERROR;
+    }
+    if (expired == 0 && run_idle(runner, primed, timeout_s) < 0) {
+        return TAC_TURN_ERROR;
+    }
+    return tac_run_batch(runner);
+}
+
+enum tac_turn
+tac_runner_turn(TacRunner *runner)
+{
+    double timeout_s = 0, now_s = 0;
+    enum tac_idle primed = TAC_IDLE_NONE;
+    if (run_has_work(runner)) {
+        now_s = tac_clock_now_s();
+        if (run_may_skip_poll(runner, now_s)) {
+            runner->poller.events = 0;
+            return run_finish_turn(runner, now_s, 0, TAC_IDLE_NONE);
+        }
+    }
+    if (tac_run_wait_timeout(runner, &timeout_s, &primed) < 0) {
+        return TAC_TURN_ERROR;
+    }
+    if (tac_run_poll(runner, timeout_s) < 0) {
+        return runner->raised ? TAC_TURN_RAISED : TAC_TURN_ERROR;
+    }
+    return run_finish_turn(runner,
+                           runner->next_poll_s - RUN_POLL_INTERVAL_S,
+                           timeout_s, primed);
+}
+
+enum tac_turn
+tac_runner_drive(TacRunner *runner)
+{
+    enum tac_turn turn;
+    runner->raised = false;
+    runner->in_turns = true;
+    do {
+        turn = tac_runner_turn(runner);
+    } while (turn == TAC_TURN_OK && !runner->stop && runner->task_count != 0);
+    runner->in_turns = false;
+    runner->stop = false;
+    runner->raised = false;
+    return turn;
+}
+
+#undef RUN_POLL_INTERVAL_S
+#undef RUN_MAX_TIMEOUT_S

@@ -1,0 +1,129 @@
+/* core/run.h - the runner: one scheduler, its turn, and what it owns.
+ *
+ *   turn:  wait_timeout -> poll -> drain_entry_queue -> expire_deadlines
+ *          -> run_batch
+ *
+ * Each phase is a function, so that a host loop can drive them one by one
+ * (guest mode) as well as tac_runner_drive does.  A runner is PAUSED whenever
+ * no drive is going on: its tasks stay parked, and the next drive goes on.
+ *
+ *   I1  state->runner_key is this runner exactly while it is driven.
+ *   I2  `current` is non-NULL exactly while a task's step is going on.
+ *   I3  what became runnable in a batch runs in the next turn.
+ *
+ * Owns: live coroutine tasks (a reference each), the poller, the heap's
+ *     array, clock, instruments, queues, the module.
+ * Threads: runner thread only, but for tac_runner_wake (any).
+ * Python code run here: arbitrary, unless said.
+ */
+#ifndef TAC_CORE_RUN_H
+#define TAC_CORE_RUN_H
+
+#include "base/heap.h"
+#include "base/list.h"
+#include "core/entryq.h"
+#include "core/instrument.h"
+#include "core/iowait.h"
+#include "core/task.h"
+#include "poll/poller.h"
+
+/* How a turn or a drive ended. */
+enum tac_turn {
+    TAC_TURN_ERROR = -1,  /* an error of the run loop: exception set */
+    TAC_TURN_RAISED = -2, /* a task asked to leave the drive by raising */
+    TAC_TURN_OK = 0,
+};
+
+enum tac_idle { TAC_IDLE_NONE, TAC_IDLE_WAITER, TAC_IDLE_AUTOJUMP };
+
+typedef struct TacRunner {
+    PyObject_HEAD
+    TacState *state;
+    PyObject *module; /* owned: keeps the state */
+
+    /* the turn */
+    struct tac_list run_queue; /* of tac_task.run_node */
+    struct tac_task *current;  /* borrowed: the running task (I2) */
+    struct tac_heap deadlines;
+    struct tac_poller poller;
+    double next_poll_s; /* while work is ready, poll no sooner */
+    uint64_t random;    /* state of the scheduler's coin */
+    bool driven;        /* I1 */
+    bool in_turns;      /* inside tac_runner_drive */
+    bool stop;          /* leave the drive after this turn */
+    bool raised;        /* a step left with TAC_TURN_RAISED */
+    bool closed;
+
+    /* time */
+    PyObject *clock; /* owned; NULL: the system clock */
+    double autojump_threshold_s; /* of real idle time; inf: never */
+
+    /* tasks */
+    struct tac_list tasks; /* of tac_task.runner_node */
+    Py_ssize_t task_count;
+    TacTask *init_task; /* borrowed: in tasks; NULL after its exit */
+    TacTask *main_task; /* owned */
+    PyObject *main_value, *main_error; /* owned: main's outcome */
+    struct TacNursery *system_nursery; /* owned */
+    PyObject *system_context;          /* owned */
+    bool strict;  /* default of strict_exception_groups */
+    bool is_guest;
+
+    /* parts with files of their own */
+    struct tac_entryq entryq;
+    struct tac_iowait iowait;
+    struct tac_instruments instruments;
+    struct tac_list idle_waiters; /* of TacTrap.node, by (cushion, task) */
+    PyObject *locals;             /* owned dict {RunVar: value} */
+    PyObject *trio_token;         /* owned or NULL */
+    bool ki_pending;
+
+    /* The flavour that the thread is in: opaque to the core.  When a task
+     * with another home steps, `enter_home` is called first; NULL: nobody
+     * cares.  0, or -1 with an exception. */
+    PyObject *home; /* owned or NULL */
+    int (*enter_home)(struct TacRunner *runner, PyObject *home);
+
+    PyObject *dict;
+    PyObject *weakrefs;
+} TacRunner;
+
+/* Run turns until the runner is stopped (`stop` set by a task or callback)
+ * or has no tasks left.  At least one turn is run. */
+enum tac_turn tac_runner_drive(TacRunner *runner);
+
+/* One turn.  The runner must be entered. */
+enum tac_turn tac_runner_turn(TacRunner *runner);
+
+/* The turn's phases, for hosts that drive them one by one.  0, or -1 with an
+ * exception. */
+int tac_run_wait_timeout(TacRunner *runner, double *timeout_s,
+                         enum tac_idle *primed);
+int tac_run_poll(TacRunner *runner, double timeout_s);
+enum tac_turn tac_run_batch(TacRunner *runner);
+
+/* Make the runner the thread's own, or give the thread back. */
+int tac_runner_enter(TacRunner *runner, TacRunner **previous);
+void tac_runner_leave(TacRunner *runner, TacRunner *previous);
+
+/* The running runner, borrowed; or NULL with RuntimeError "must be called
+ * from async context". */
+TacRunner *tac_runner_current(TacState *state);
+
+/* The runner's time, in seconds.  0, or -1 with an exception.  Python code:
+ * a custom clock's. */
+int tac_runner_time(TacRunner *runner, double *now_s);
+
+/* End the runner's current or next wait.  Any thread. */
+void tac_runner_wake(TacRunner *runner);
+
+/* For the functions of the same names.  Returns: new ref | NULL+exc. */
+PyObject *tac_runner_spawn_system_task(TacRunner *runner,
+                                       PyObject *const *args,
+                                       Py_ssize_t nargs, PyObject *kwnames);
+PyObject *tac_runner_statistics(TacRunner *runner);
+PyObject *tac_runner_clock(TacRunner *runner);
+
+int tac_run_add_types(PyObject *module, TacState *state);
+
+#endif

@@ -1,0 +1,90 @@
+/* core/scope.h - cancel scopes, and the tree by which cancellation spreads.
+ *
+ * A scope is entered once; from then on it is a node of the tree: it has a
+ * parent, children and member tasks (those whose innermost scope it is).
+ * `effectively_cancelled` is cached and recalculated down the tree whenever
+ * its inputs change, iteratively and only where the state changes.
+ *
+ *   I1  linked in parent->children  =>  holds a reference to the parent.
+ *   I2  task->scope == S  <=>  the task is linked in S->tasks.
+ *   I3  the timer is armed iff active, not cancelled, deadline finite.
+ *   I4  active <=> between enter and close ("has a cancel status").
+ *
+ * Owns: its parent (a reference).  Children and tasks are borrowed: each of
+ *     them holds a reference to this scope.
+ * Threads: runner thread only.
+ * Python code run here: arbitrary (abort functions, clocks), unless said.
+ */
+#ifndef TAC_CORE_SCOPE_H
+#define TAC_CORE_SCOPE_H
+
+#include "core/deadline.h"
+#include "core/task.h"
+
+typedef struct TacScope {
+    PyObject_HEAD
+    TacState *state;               /* borrowed: the type holds the module */
+    struct TacRunner *runner;      /* owned while active; else NULL */
+    struct TacScope *parent;       /* owned */
+    struct tac_list sibling_node;  /* in parent->children (I1) */
+    struct tac_list children;      /* of sibling_node */
+    struct tac_list tasks;         /* of tac_task.status_node (I2) */
+    struct tac_timer timer;        /* I3 */
+    double deadline;               /* seconds, the runner's clock; or inf */
+    double relative_deadline;      /* seconds; inf once entered */
+    PyObject *reason; /* owned (source, reason, source_task) or NULL */
+    PyObject *weakrefs;
+    bool entered;
+    bool active; /* I4 */
+    bool cancel_called;
+    bool shield;
+    bool effectively_cancelled;
+    bool abandoned; /* by misnesting */
+    bool cancelled_caught;
+} TacScope;
+
+/* A new scope, no deadline.  Returns: new ref | NULL+exc. */
+TacScope *tac_scope_new(TacState *state);
+
+/* Enter for a task (NULL: for none, as a branch under `parent`).  0, or -1
+ * with an exception. */
+int tac_scope_enter(TacScope *scope, TacTask *task);
+
+/* Open as a branch under `parent` that no task has entered: the base of
+ * tasks that can be cancelled on their own. */
+int tac_scope_open_branch(TacScope *scope, struct TacRunner *runner,
+                          TacScope *parent);
+
+/* Exit in `task`, which may be NULL for a branch.  `*exc` (owned, or NULL)
+ * is what leaves the block, and what remains of it after.  0, or -1 with an
+ * exception for an error of the loop itself. */
+int tac_scope_close(TacScope *scope, TacTask *task, PyObject **exc);
+
+/* Cancel; no-op when already.  `reason`: borrowed, may be NULL. */
+int tac_scope_cancel(TacScope *scope, PyObject *reason);
+
+/* Make the reason tuple.  All borrowed C strings or objects, NULL: None. */
+PyObject *tac_scope_reason(PyObject *source, PyObject *reason,
+                           PyObject *source_task);
+
+/* Bring `effectively_cancelled` up to date here and below. */
+int tac_scope_recalculate(TacScope *scope);
+
+/* Cancel the scope if its deadline has passed.  0, or -1 with RuntimeError
+ * outside of a run. */
+int tac_scope_check_deadline(TacScope *scope);
+
+/* Hang the scope under another parent (or none) and recalculate. */
+int tac_scope_set_parent(TacScope *scope, TacScope *parent);
+
+/* -inf when cancelled, else the earliest deadline up to a shield.
+ * Python code: none. */
+double tac_scope_effective_deadline(const TacScope *scope);
+
+/* `with` leaves with `remaining` (owned, or NULL) in place of `exc`: returns
+ * True, False, or NULL with `remaining` raised, its __context__ kept. */
+PyObject *tac_scope_exit_value(PyObject *exc, PyObject *remaining);
+
+int tac_scope_add_types(PyObject *module, TacState *state);
+
+#endif

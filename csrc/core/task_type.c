@@ -1,0 +1,325 @@
+/* core/task_type.c - Task as Python sees it. */
+#include "base/compat.h"
+#include "core/nursery.h"
+#include "core/run.h"
+#include "core/scope.h"
+#include "core/task.h"
+#include "core/trap.h"
+
+#include <structmember.h>
+
+TacTask *
+tac_task_new(TacState *state)
+{
+    PyTypeObject *type = state->task_type;
+    TacTask *task = (TacTask *)type->tp_alloc(type, 0);
+    if (task == NULL) {
+        return NULL;
+    }
+    task->base.ops = &tac_coroutine_task_ops;
+    tac_list_init(&task->child_nurseries);
+    state->counts.tasks++;
+    return task;
+}
+
+static int
+task_tp_traverse(TacTask *task, visitproc visit, void *arg)
+{
+    Py_VISIT(Py_TYPE(task));
+    Py_VISIT(task->base.parent_nursery);
+    Py_VISIT(task->base.scope);
+    Py_VISIT(task->base.home);
+    Py_VISIT(task->coro);
+    Py_VISIT(task->context);
+    Py_VISIT(task->name);
+    Py_VISIT(task->custom_sleep_data);
+    Py_VISIT(task->trap);
+    Py_VISIT(task->resume_value);
+    Py_VISIT(task->resume_error);
+    Py_VISIT(task->eventual_parent);
+    Py_VISIT(task->exit_data);
+    struct tac_list *head = &task->child_nurseries;
+    for (struct tac_list *n = head->next; n != head; n = n->next) {
+        Py_VISIT(tac_list_entry(n, TacNursery, task_node));
+    }
+    return 0;
+}
+
+static int
+task_tp_clear(TacTask *task)
+{
+    tac_list_unlink(&task->base.run_node);
+    tac_list_unlink(&task->base.sibling_node);
+    tac_list_unlink(&task->base.status_node);
+    Py_CLEAR(task->base.parent_nursery);
+    Py_CLEAR(task->base.scope);
+    Py_CLEAR(task->base.home);
+    Py_CLEAR(task->coro);
+    Py_CLEAR(task->context);
+    Py_CLEAR(task->name);
+    Py_CLEAR(task->custom_sleep_data);
+    Py_CLEAR(task->trap);
+    Py_CLEAR(task->resume_value);
+    Py_CLEAR(task->resume_error);
+    Py_CLEAR(task->eventual_parent);
+    Py_CLEAR(task->exit_data);
+    struct tac_list *node;
+    while ((node = tac_list_pop_front(&task->child_nurseries)) != NULL) {
+        Py_DECREF(tac_list_entry(node, TacNursery, task_node));
+    }
+    return 0;
+}
+
+static void
+task_tp_dealloc(TacTask *task)
+{
+    PyTypeObject *type = Py_TYPE(task);
+    TacState *state = PyType_GetModuleState(type);
+    PyObject_GC_UnTrack(task);
+    Py_TRASHCAN_BEGIN(task, task_tp_dealloc)
+    if (task->weakrefs != NULL) {
+        PyObject_ClearWeakRefs((PyObject *)task);
+    }
+    (void)task_tp_clear(task);
+    if (state != NULL) {
+        state->counts.tasks--;
+    }
+    type->tp_free(task);
+    Py_DECREF(type);
+    Py_TRASHCAN_END
+}
+
+/* The name is what it was spawned with until somebody asks for it. */
+static PyObject *
+task_make_name(TacTask *task)
+{
+    TacState *state = PyType_GetModuleState(Py_TYPE(task));
+    PyObject *source = Py_NewRef(task->name), *func, *module, *qualname;
+    if (strcmp(Py_TYPE(source)->tp_name, "functools.partial") == 0) {
+        if (PyObject_GetOptionalAttr(source, state->str_func, &func) < 0) {
+            Py_DECREF(source);
+            return NULL;
+        }
+        if (func != NULL) {
+            Py_SETREF(source, func);
+        }
+    }
+    PyObject *name = NULL;
+    if (PyUnicode_Check(source)) {
+        name = Py_NewRef(source);
+    }
+    else if (PyObject_GetOptionalAttr(source, state->str___module__, &module)
+             >= 0)
+    {
+        if (PyObject_GetOptionalAttr(source, state->str___qualname__,
+                                     &qualname) >= 0)
+        {
+            name = module != NULL && qualname != NULL
+                       ? PyUnicode_FromFormat("%S.%S", module, qualname)
+                       : PyObject_Repr(source);
+            Py_XDECREF(qualname);
+        }
+        Py_XDECREF(module);
+    }
+    Py_DECREF(source);
+    return name;
+}
+
+static PyObject *
+task_get_name(TacTask *task, void *closure)
+{
+    if (task->name == NULL) {
+        return PyUnicode_FromString("");
+    }
+    if (!PyUnicode_Check(task->name)) {
+        PyObject *name = task_make_name(task);
+        if (name == NULL) {
+            return NULL;
+        }
+        Py_XSETREF(task->name, name);
+    }
+    return Py_NewRef(task->name);
+}
+
+static int
+task_set_name(TacTask *task, PyObject *value, void *closure)
+{
+    if (value == NULL || !PyUnicode_Check(value)) {
+        PyErr_SetString(PyExc_TypeError, "a task's name must be a str");
+        return -1;
+    }
+    Py_XSETREF(task->name, Py_NewRef(value));
+    return 0;
+}
+
+static PyObject *
+task_tp_repr(TacTask *task)
+{
+    PyObject *name = task_get_name(task, NULL);
+    if (name == NULL) {
+        return NULL;
+    }
+    PyObject *repr = PyUnicode_FromFormat("<Task %R at %p>", name, task);
+    Py_DECREF(name);
+    return repr;
+}
+
+PyObject *
+tac_task_repr(struct tac_task *task)
+{
+    PyObject *face = task->ops->object(task);
+    PyObject *repr = face == NULL ? NULL : PyObject_Repr(face);
+    Py_XDECREF(face);
+    return repr;
+}
+
+static PyObject *
+task_get_parent_nursery(TacTask *task, void *closure)
+{
+    return Py_NewRef(task->base.parent_nursery == NULL
+                         ? Py_None
+                         : (PyObject *)task->base.parent_nursery);
+}
+
+static PyObject *
+task_get_eventual_parent(TacTask *task, void *closure)
+{
+    return Py_NewRef(task->eventual_parent == NULL
+                         ? Py_None
+                         : (PyObject *)task->eventual_parent);
+}
+
+static PyObject *
+task_get_child_nurseries(TacTask *task, void *closure)
+{
+    PyObject *list = PyList_New(0);
+    struct tac_list *head = &task->child_nurseries;
+    for (struct tac_list *n = head->next; list != NULL && n != head;
+         n = n->next)
+    {
+        TacNursery *nursery = tac_list_entry(n, TacNursery, task_node);
+        if (PyList_Append(list, (PyObject *)nursery) < 0) {
+            Py_CLEAR(list);
+        }
+    }
+    return list;
+}
+
+static PyObject *
+task_get_runner(TacTask *task, void *closure)
+{
+    return Py_NewRef(task->base.runner == NULL
+                         ? Py_None
+                         : (PyObject *)task->base.runner);
+}
+
+static PyObject *
+task_get_scope(TacTask *task, void *closure)
+{
+    return Py_NewRef(task->base.scope == NULL ? Py_None
+                                              : (PyObject *)task->base.scope);
+}
+
+static int
+task_set_context(TacTask *task, PyObject *value, void *closure)
+{
+    if (value == NULL || !PyContext_CheckExact(value)) {
+        PyErr_SetString(PyExc_TypeError,
+                        "a task's context must be a contextvars.Context");
+        return -1;
+    }
+    Py_XSETREF(task->context, Py_NewRef(value));
+    return 0;
+}
+
+static PyObject *
+task_get_context(TacTask *task, void *closure)
+{
+    return Py_NewRef(task->context == NULL ? Py_None : task->context);
+}
+
+static PyObject *
+task_iter_await_frames(TacTask *task, PyObject *noargs)
+{
+    TacState *state = PyType_GetModuleState(Py_TYPE(task));
+    return PyObject_CallOneArg(state->hook_iter_await_frames,
+                               task->coro == NULL ? Py_None : task->coro);
+}
+
+static PyMethodDef task_methods[] = {
+    {"iter_await_frames", (PyCFunction)task_iter_await_frames, METH_NOARGS,
+     "iter_await_frames($self, /)\n--\n\n"
+     "Iterate over (frame, line number) of the task's await chain, from the\n"
+     "outermost frame to where it waits."},
+    {NULL},
+};
+
+static PyGetSetDef task_getset[] = {
+    {"name", (getter)task_get_name, (setter)task_set_name,
+     "A str that describes the task."},
+    {"context", (getter)task_get_context, (setter)task_set_context,
+     "The contextvars.Context that its steps run in."},
+    {"parent_nursery", (getter)task_get_parent_nursery, NULL,
+     "The nursery that the task lives in, or None."},
+    {"eventual_parent_nursery", (getter)task_get_eventual_parent, NULL,
+     "The nursery that it will move to when it calls started(), or None."},
+    {"child_nurseries", (getter)task_get_child_nurseries, NULL,
+     "The nurseries that the task has open, outermost first."},
+    {"_parent_nursery", (getter)task_get_parent_nursery, NULL, NULL},
+    {"_eventual_parent_nursery", (getter)task_get_eventual_parent, NULL,
+     NULL},
+    {"_child_nurseries", (getter)task_get_child_nurseries, NULL, NULL},
+    {"_runner", (getter)task_get_runner, NULL, NULL},
+    {"_scope", (getter)task_get_scope, NULL,
+     "The innermost cancel scope that the task is in, or None."},
+    {NULL},
+};
+
+static PyMemberDef task_members[] = {
+    {"coro", T_OBJECT, offsetof(TacTask, coro), 0, "The task's coroutine."},
+    {"custom_sleep_data", T_OBJECT, offsetof(TacTask, custom_sleep_data), 0,
+     "For whoever put the task to sleep; None again when it wakes."},
+    {"_counter", T_ULONGLONG, offsetof(TacTask, counter), READONLY, NULL},
+    {"_cancel_points", T_ULONG, offsetof(TacTask, cancel_points), READONLY,
+     NULL},
+    {"_schedule_points", T_ULONG, offsetof(TacTask, schedule_points),
+     READONLY, NULL},
+    {"_ki_protected", T_BOOL, offsetof(TacTask, ki_protected), 0, NULL},
+    {"__weaklistoffset__", T_PYSSIZET, offsetof(TacTask, weakrefs), READONLY},
+    {NULL},
+};
+
+PyDoc_STRVAR(task_doc,
+"A task: a coroutine that a nursery runs.\n\n"
+"Made by start_soon(), start() and spawn_system_task() only.");
+
+static PyType_Slot task_slots[] = {
+    {Py_tp_doc, (void *)task_doc},
+    {Py_tp_traverse, task_tp_traverse},
+    {Py_tp_clear, task_tp_clear},
+    {Py_tp_dealloc, task_tp_dealloc},
+    {Py_tp_repr, task_tp_repr},
+    {Py_tp_methods, task_methods},
+    {Py_tp_getset, task_getset},
+    {Py_tp_members, task_members},
+    {0, NULL},
+};
+
+static PyType_Spec task_spec = {
+    .name = "trio_asyncio_c.Task",
+    .basicsize = sizeof(TacTask),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC
+             | Py_TPFLAGS_DISALLOW_INSTANTIATION,
+    .slots = task_slots,
+};
+
+int
+tac_task_add_types(PyObject *module, TacState *state)
+{
+    state->task_type =
+        (PyTypeObject *)PyType_FromModuleAndSpec(module, &task_spec, NULL);
+    if (state->task_type == NULL) {
+        return -1;
+    }
+    return PyModule_AddType(module, state->task_type);
+}

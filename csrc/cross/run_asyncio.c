@@ -1,0 +1,257 @@
+/* cross/run_asyncio.c - a Trio task waits for an asyncio Future.
+ *
+ * The wait is a trap like the core's own.  A cancel is passed on to the
+ * Future once, and the task stays parked until the Future is done: only if
+ * that ended by cancellation, the task gets its own Cancelled.
+ */
+#include "cross/cross.h"
+
+#include "aio/loop.h"
+#include "base/compat.h"
+#include "core/run.h"
+#include "core/trap.h"
+
+/* The Future's done callback: knows the trap that waits.  The trap's `first`
+ * is the Future, its `second` the exception of a cancel that was passed on. */
+typedef struct {
+    PyObject_HEAD
+    TacTrap *trap; /* owned; NULL once called */
+} TacWaiter;
+
+/* The end of the wait ------------------------------------------------------------- */
+
+/* The Future was cancelled because we passed a cancel on: that is what the
+ * task gets, with the asyncio side as its cause.  Steals `error`. */
+static PyObject *
+run_asyncio_swap_error(TacTrap *trap, PyObject *error)
+{
+    TacState *state = trap->state;
+    if (trap->second == NULL
+        || !PyErr_GivenExceptionMatches(error, state->aio_cancelled_error))
+    {
+        return error;
+    }
+    PyException_SetCause(trap->second, error);
+    return Py_NewRef(trap->second);
+}
+
+/* A keyboard interrupt that the callee did not end by is still to come. */
+static void
+run_asyncio_keep_interrupt(TacTrap *trap, PyObject *error)
+{
+    if (trap->second != NULL && error != trap->second
+        && PyErr_GivenExceptionMatches(trap->second, PyExc_KeyboardInterrupt))
+    {
+        trap->task->base.runner->ki_pending = true;
+    }
+}
+
+static PyObject *
+run_asyncio_wake(TacTrap *trap, PyObject *future)
+{
+    PyObject *value = PyObject_CallMethodNoArgs(future,
+                                                trap->state->str_result);
+    PyObject *error = NULL;
+    if (value == NULL) {
+        error = run_asyncio_swap_error(trap, PyErr_GetRaisedException());
+    }
+    run_asyncio_keep_interrupt(trap, error);
+    tac_trap_unlink(trap);
+    if (tac_task_reschedule(trap->task, value, error) < 0) {
+        return NULL;
+    }
+    Py_RETURN_NONE;
+}
+
+static PyObject *
+run_asyncio_waiter_call(TacWaiter *waiter, PyObject *args, PyObject *kwargs)
+{
+    PyObject *future;
+    if (!PyArg_ParseTuple(args, "O", &future)) {
+        return NULL;
+    }
+    TacTrap *trap = waiter->trap;
+    if (trap == NULL) {
+        Py_RETURN_NONE;
+    }
+    waiter->trap = NULL;
+    PyObject *result = NULL;
+    if (trap->life == TAC_TRAP_WAITING && trap->task != NULL
+        && trap->task->trap == trap && trap->task->base.runner != NULL)
+    {
+        result = run_asyncio_wake(trap, future);
+    }
+    else {
+        result = Py_NewRef(Py_None); /* given up: the task is gone */
+    }
+    Py_DECREF(trap);
+    return result;
+}
+
+/* The wait -------------------------------------------------------------------------- */
+
+static int
+run_asyncio_add_waiter(TacTrap *trap)
+{
+    PyTypeObject *type = trap->state->waiter_type;
+    TacWaiter *waiter = (TacWaiter *)type->tp_alloc(type, 0);
+    if (waiter == NULL) {
+        return -1;
+    }
+    waiter->trap = (TacTrap *)Py_NewRef(trap);
+    PyObject *added =
+        PyObject_CallMethodOneArg(trap->first,
+                                  trap->state->str_add_done_callback,
+                                  (PyObject *)waiter);
+    if (added == NULL) {
+        Py_CLEAR(waiter->trap);
+    }
+    Py_XDECREF(added);
+    Py_DECREF(waiter);
+    return added == NULL ? -1 : 0;
+}
+
+/* The Future's loop, borrowed from the Future, if it is one of ours. */
+static int
+run_asyncio_find_loop(TacTrap *trap, TacLoop **loop)
+{
+    PyObject *found = PyObject_CallMethodNoArgs(trap->first,
+                                                trap->state->str_get_loop);
+    *loop = NULL;
+    if (found == NULL) {
+        return -1;
+    }
+    if (PyObject_TypeCheck(found, trap->state->loop_type)) {
+        *loop = (TacLoop *)found;
+    }
+    Py_DECREF(found);
+    return 0;
+}
+
+static enum tac_trap_step
+run_asyncio_begin(TacTrap *trap, TacTask *task)
+{
+    TacLoop *loop;
+    if (run_asyncio_find_loop(trap, &loop) < 0
+        || run_asyncio_add_waiter(trap) < 0) {
+        return TAC_TRAP_ERROR;
+    }
+    if (loop != NULL && loop->host.runner == task->base.runner) {
+        tac_list_append(&loop->waits, &trap->node);
+    }
+    return TAC_TRAP_WAIT;
+}
+
+static enum tac_abort
+run_asyncio_abort(TacTrap *trap, TacTask *task, const struct tac_cause *cause)
+{
+    PyObject *error = tac_cause_exception(task->base.runner, cause);
+    if (error == NULL) {
+        return TAC_ABORT_ERROR;
+    }
+    Py_XSETREF(trap->second, error);
+    PyObject *future = Py_NewRef(trap->first);
+    PyObject *told =
+        PyObject_CallMethodNoArgs(future, trap->state->str_cancel);
+    Py_DECREF(future);
+    Py_XDECREF(told);
+    return told == NULL ? TAC_ABORT_ERROR : TAC_ABORT_FAILED;
+}
+
+static void
+run_asyncio_unlink(TacTrap *trap)
+{
+    tac_list_unlink(&trap->node);
+}
+
+static const struct tac_trap_ops run_asyncio_ops = {
+    .name = "wait_future",
+    .begin = run_asyncio_begin,
+    .abort = run_asyncio_abort,
+    .unlink = run_asyncio_unlink,
+};
+
+static PyObject *
+run_asyncio_wait_future(PyObject *module, PyObject *future)
+{
+    TacState *state = tac_state_of_module(module);
+    PyObject *blocking = PyObject_GetAttr(
+        (PyObject *)Py_TYPE(future), state->str__asyncio_future_blocking);
+    if (blocking == NULL) {
+        PyErr_Clear();
+        PyErr_Format(PyExc_TypeError, "an asyncio Future is needed, not %R",
+                     future);
+        return NULL;
+    }
+    Py_DECREF(blocking);
+    return (PyObject *)tac_trap_new(state, &run_asyncio_ops, future, NULL);
+}
+
+/* The waiter's type ------------------------------------------------------------------ */
+
+static int
+run_asyncio_waiter_traverse(TacWaiter *waiter, visitproc visit, void *arg)
+{
+    Py_VISIT(Py_TYPE(waiter));
+    Py_VISIT((PyObject *)waiter->trap);
+    return 0;
+}
+
+static int
+run_asyncio_waiter_clear(TacWaiter *waiter)
+{
+    Py_CLEAR(waiter->trap);
+    return 0;
+}
+
+static void
+run_asyncio_waiter_dealloc(TacWaiter *waiter)
+{
+    PyTypeObject *type = Py_TYPE(waiter);
+    PyObject_GC_UnTrack(waiter);
+    (void)run_asyncio_waiter_clear(waiter);
+    type->tp_free(waiter);
+    Py_DECREF(type);
+}
+
+PyDoc_STRVAR(run_asyncio_waiter_doc,
+"Wakes the Trio task that waits for a Future; its done callback.");
+
+static PyType_Slot run_asyncio_waiter_slots[] = {
+    {Py_tp_doc, (void *)run_asyncio_waiter_doc},
+    {Py_tp_call, run_asyncio_waiter_call},
+    {Py_tp_traverse, run_asyncio_waiter_traverse},
+    {Py_tp_clear, run_asyncio_waiter_clear},
+    {Py_tp_dealloc, run_asyncio_waiter_dealloc},
+    {0, NULL},
+};
+
+static PyType_Spec run_asyncio_waiter_spec = {
+    .name = "trio_asyncio_c._core.Waiter",
+    .basicsize = sizeof(TacWaiter),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC
+             | Py_TPFLAGS_DISALLOW_INSTANTIATION,
+    .slots = run_asyncio_waiter_slots,
+};
+
+static PyMethodDef run_asyncio_functions[] = {
+    {"wait_future", run_asyncio_wait_future, METH_O,
+     "wait_future($module, future, /)\n--\n\n"
+     "Wait for an asyncio Future or Task and return its result.\n\n"
+     "A cancel is passed on to the Future, once, and waited for: Cancelled\n"
+     "is raised only if the Future ended by it.\n"
+     "Checkpoint: yes. Flavor: trio. Raises: what the Future holds;\n"
+     "Cancelled; TypeError for what is no Future. Thread-safe: no."},
+    {NULL},
+};
+
+int
+tac_run_asyncio_add_types(PyObject *module, TacState *state)
+{
+    state->waiter_type = (PyTypeObject *)PyType_FromModuleAndSpec(
+        module, &run_asyncio_waiter_spec, NULL);
+    if (state->waiter_type == NULL) {
+        return -1;
+    }
+    return PyModule_AddFunctions(module, run_asyncio_functions);
+}

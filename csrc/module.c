@@ -1,0 +1,326 @@
+/* module.c - the extension module: its state, and each layer's types. */
+#include "state.h"
+
+#include "aio/executor.h"
+#include "aio/handle.h"
+#include "aio/loop.h"
+#include "aio/reader.h"
+#include "aio/timer.h"
+#include "base/compat.h"
+#include "core/api.h"
+#include "core/entryq.h"
+#include "core/nursery.h"
+#include "core/parking.h"
+#include "core/run.h"
+#include "core/runvar.h"
+#include "core/scope.h"
+#include "core/start.h"
+#include "core/task.h"
+#include "core/threads.h"
+#include "core/trap.h"
+#include "core/wait.h"
+#include "cross/cross.h"
+
+#include <stddef.h>
+#include <string.h>
+
+/* What Python supplies ---------------------------------------------------------- */
+
+static int
+module_intern_strings(TacState *state)
+{
+#define X(name)                                              \
+    state->str_##name = PyUnicode_InternFromString(#name);   \
+    if (state->str_##name == NULL) {                         \
+        return -1;                                           \
+    }
+    TAC_INTERNED(X)
+#undef X
+    return 0;
+}
+
+static int
+module_take_exceptions(TacState *state)
+{
+    PyObject *module = PyImport_ImportModule("trio_asyncio_c._exceptions");
+    if (module == NULL) {
+        return -1;
+    }
+    int rc = -1;
+    PyObject *abort = PyObject_GetAttrString(module, "Abort");
+#define X(name)                                                   \
+    state->exc_##name = PyObject_GetAttrString(module, #name);    \
+    if (state->exc_##name == NULL) {                              \
+        goto done;                                                \
+    }
+    TAC_EXCEPTIONS(X)
+#undef X
+    if (abort == NULL) {
+        goto done;
+    }
+    state->abort_succeeded = PyObject_GetAttrString(abort, "SUCCEEDED");
+    state->abort_failed = PyObject_GetAttrString(abort, "FAILED");
+    state->cancelled_create =
+        PyObject_GetAttrString(state->exc_Cancelled, "_create");
+    rc = state->abort_succeeded == NULL || state->abort_failed == NULL
+                 || state->cancelled_create == NULL
+             ? -1
+             : 0;
+done:
+    Py_XDECREF(abort);
+    Py_DECREF(module);
+    return rc;
+}
+
+static PyObject *
+module_builtin(const char *name)
+{
+    PyObject *builtins = PyImport_ImportModule("builtins");
+    PyObject *value =
+        builtins == NULL ? NULL : PyObject_GetAttrString(builtins, name);
+    Py_XDECREF(builtins);
+    return value;
+}
+
+static int
+module_make_objects(TacState *state)
+{
+    state->cancelled_kwnames =
+        PyTuple_Pack(3, state->str_source, state->str_reason,
+                     state->str_source_task);
+    state->exception_group = module_builtin("BaseExceptionGroup");
+    state->breakers = PyDict_New();
+    state->idle_workers = PyList_New(0);
+    PyObject *object_type = (PyObject *)&PyBaseObject_Type;
+    state->marker = PyObject_CallNoArgs(object_type);
+    state->no_value = PyObject_CallNoArgs(object_type);
+    if (state->cancelled_kwnames == NULL || state->exception_group == NULL
+        || state->breakers == NULL || state->idle_workers == NULL
+        || state->marker == NULL || state->no_value == NULL)
+    {
+        return -1;
+    }
+    if (PyThread_tss_create(&state->runner_key) != 0) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    return 0;
+}
+
+PyDoc_STRVAR(module_set_hooks_doc,
+"_set_hooks(**functions)\n--\n\n"
+"Hand over the Python functions that the core calls; any subset.");
+
+static PyObject *
+module_set_hooks(PyObject *module, PyObject *args, PyObject *kwargs)
+{
+    TacState *state = tac_state_of_module(module);
+    PyObject *name, *value;
+    Py_ssize_t pos = 0;
+    if (PyTuple_GET_SIZE(args) != 0) {
+        PyErr_SetString(PyExc_TypeError,
+                        "_set_hooks() takes keyword arguments only");
+        return NULL;
+    }
+    while (kwargs != NULL && PyDict_Next(kwargs, &pos, &name, &value)) {
+#define X(hook)                                                   \
+        if (PyUnicode_CompareWithASCIIString(name, #hook) == 0) { \
+            Py_XSETREF(state->hook_##hook, Py_NewRef(value));     \
+            continue;                                             \
+        }
+        TAC_HOOKS(X)
+#undef X
+        PyErr_Format(PyExc_TypeError, "_set_hooks() has no hook '%U'", name);
+        return NULL;
+    }
+    Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(module_debug_counts_doc,
+"_debug_counts()\n--\n\n"
+"A dict of how many objects of each of the core's types are alive.");
+
+static PyObject *
+module_debug_counts(PyObject *module, PyObject *noargs)
+{
+    struct tac_counts *c = &tac_state_of_module(module)->counts;
+    return Py_BuildValue("{snsnsnsnsnsnsn}", "runners", c->runners, "tasks",
+                         c->tasks, "nurseries", c->nurseries, "scopes",
+                         c->scopes, "traps", c->traps, "handles", c->handles,
+                         "watches", c->watches);
+}
+
+PyDoc_STRVAR(module_after_fork_doc,
+"_after_fork_in_child()\n--\n\n"
+"Forget what only the parent has: the running runner and worker threads.");
+
+static PyObject *
+module_after_fork(PyObject *module, PyObject *noargs)
+{
+    TacState *state = tac_state_of_module(module);
+    (void)PyThread_tss_set(&state->runner_key, NULL);
+    if (PyList_SetSlice(state->idle_workers, 0, PY_SSIZE_T_MAX, NULL) < 0) {
+        return NULL;
+    }
+    Py_RETURN_NONE;
+}
+
+static PyMethodDef module_functions[] = {
+    {"_set_hooks", (PyCFunction)(void (*)(void))module_set_hooks,
+     METH_VARARGS | METH_KEYWORDS, module_set_hooks_doc},
+    {"_debug_counts", module_debug_counts, METH_NOARGS,
+     module_debug_counts_doc},
+    {"_after_fork_in_child", module_after_fork, METH_NOARGS,
+     module_after_fork_doc},
+    {NULL},
+};
+
+/* Setting up and tearing down --------------------------------------------------- */
+
+typedef int (*module_add_fn)(PyObject *module, TacState *state);
+
+/* From the bottom layer up. */
+static const module_add_fn module_parts[] = {
+    tac_trap_add_types,
+    tac_scope_add_types,
+    tac_task_add_types,
+    tac_ctask_add_types,
+    tac_nursery_add_types,
+    tac_start_add_types,
+    tac_wait_add_types,
+    tac_parking_add_types,
+    tac_runvar_add_types,
+    tac_entryq_add_types,
+    tac_threads_add_types,
+    tac_run_add_types,
+    tac_api_add_functions,
+    tac_handle_add_types,
+    tac_timer_add_types,
+    tac_reader_add_types,
+    tac_executor_add_types,
+    tac_loop_add_types,
+    tac_run_trio_add_types,
+    tac_run_asyncio_add_types,
+};
+
+static int
+module_exec(PyObject *module)
+{
+    TacState *state = tac_state_of_module(module);
+    state->runner_key = (Py_tss_t)Py_tss_NEEDS_INIT;
+    if (module_intern_strings(state) < 0
+        || module_take_exceptions(state) < 0
+        || module_make_objects(state) < 0)
+    {
+        return -1;
+    }
+    size_t count = sizeof(module_parts) / sizeof(module_parts[0]);
+    for (size_t i = 0; i < count; i++) {
+        if (module_parts[i](module, state) < 0) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
+/* Every owned reference of the state, by the lists in state.h. */
+#define MODULE_REFERENCES(state, TYPE, OBJECT, EXC, STR, HOOK) \
+    TAC_TYPES(TYPE)                                            \
+    TAC_OBJECTS(OBJECT)                                        \
+    TAC_EXCEPTIONS(EXC)                                        \
+    TAC_INTERNED(STR)                                          \
+    TAC_HOOKS(HOOK)
+
+static int
+module_traverse(PyObject *module, visitproc visit, void *arg)
+{
+    TacState *state = tac_state_of_module(module);
+    if (state == NULL) {
+        return 0;
+    }
+#define TYPE(name) Py_VISIT(state->name##_type);
+#define OBJECT(name) Py_VISIT(state->name);
+#define EXC(name) Py_VISIT(state->exc_##name);
+#define STR(name) Py_VISIT(state->str_##name);
+#define HOOK(name) Py_VISIT(state->hook_##name);
+    MODULE_REFERENCES(state, TYPE, OBJECT, EXC, STR, HOOK)
+#undef TYPE
+#undef OBJECT
+#undef EXC
+#undef STR
+#undef HOOK
+    return 0;
+}
+
+static void
+module_drop_freelist(struct tac_freelist *list)
+{
+    while (list->len > 0) {
+        PyObject_GC_Del(list->items[--list->len]);
+    }
+}
+
+static int
+module_clear(PyObject *module)
+{
+    TacState *state = tac_state_of_module(module);
+    if (state == NULL) {
+        return 0;
+    }
+#define TYPE(name) Py_CLEAR(state->name##_type);
+#define OBJECT(name) Py_CLEAR(state->name);
+#define EXC(name) Py_CLEAR(state->exc_##name);
+#define STR(name) Py_CLEAR(state->str_##name);
+#define HOOK(name) Py_CLEAR(state->hook_##name);
+    MODULE_REFERENCES(state, TYPE, OBJECT, EXC, STR, HOOK)
+#undef TYPE
+#undef OBJECT
+#undef EXC
+#undef STR
+#undef HOOK
+    return 0;
+}
+
+#undef MODULE_REFERENCES
+
+static void
+module_free(void *module)
+{
+    TacState *state = tac_state_of_module((PyObject *)module);
+    if (state == NULL) {
+        return;
+    }
+    (void)module_clear((PyObject *)module);
+    module_drop_freelist(&state->free_traps);
+    module_drop_freelist(&state->free_handles);
+    PyThread_tss_delete(&state->runner_key);
+}
+
+static PyModuleDef_Slot module_slots[] = {
+    {Py_mod_exec, module_exec},
+#if PY_VERSION_HEX >= 0x030C0000
+    {Py_mod_multiple_interpreters, Py_MOD_PER_INTERPRETER_GIL_SUPPORTED},
+#endif
+    {0, NULL},
+};
+
+PyDoc_STRVAR(module_doc,
+"The scheduler and the event loop in C; private: use the package's names.");
+
+struct PyModuleDef tac_module_def = {
+    PyModuleDef_HEAD_INIT,
+    .m_name = "trio_asyncio_c._core",
+    .m_doc = module_doc,
+    .m_size = sizeof(TacState),
+    .m_methods = module_functions,
+    .m_slots = module_slots,
+    .m_traverse = module_traverse,
+    .m_clear = module_clear,
+    .m_free = module_free,
+};
+
+PyMODINIT_FUNC
+PyInit__core(void)
+{
+    return PyModuleDef_Init(&tac_module_def);
+}

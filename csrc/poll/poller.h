@@ -1,0 +1,100 @@
+/* poll/poller.h - the kernel's readiness, by libev.
+ *
+ * The only place that knows <ev.h>.  A watch calls a C function when its fd
+ * is ready; that function only marks or links something: no Python code runs
+ * inside a libev callback, for libev could not survive an error or a change
+ * of its watchers from there.
+ *
+ * Owns: one libev loop (never the default one, which installs a SIGCHLD
+ *     handler), its wake-up and its timer.
+ * Threads: runner thread only, but for tac_poller_wake (any thread, also
+ *     without the GIL, also in a signal handler).
+ * Python code run here: none; the GIL is let go around a wait that blocks.
+ */
+#ifndef TAC_POLL_POLLER_H
+#define TAC_POLL_POLLER_H
+
+#include <Python.h>
+#include <ev.h>
+#include <stdbool.h>
+
+struct tac_poller {
+    struct ev_loop *loop;   /* owned; NULL when closed */
+    ev_async wake;          /* other threads' wake-up; always armed */
+    ev_timer timer;         /* ends a blocking wait; armed only in one */
+    PyThreadState *saved;   /* non-NULL while the GIL is let go */
+    unsigned events;        /* watches that fired in this poll */
+    ev_io signals;          /* of tac_poller_watch_signals */
+};
+
+struct tac_watch;
+
+/* What a ready watch does.  `error` is 0, or an errno with which the kernel
+ * refused the fd (the watch is disarmed then).  Must not run Python code. */
+typedef void (*tac_watch_fn)(struct tac_watch *watch, int error);
+
+enum tac_watch_events {
+    TAC_WATCH_READ = EV_READ,
+    TAC_WATCH_WRITE = EV_WRITE,
+};
+
+struct tac_watch {
+    ev_io io;
+    struct tac_poller *poller; /* borrowed: outlives its armed watches */
+    tac_watch_fn ready;
+};
+
+/* Returns 0, or -1 with OSError. */
+int tac_poller_open(struct tac_poller *poller);
+
+/* Close; idempotent.  All watches must be disarmed. */
+void tac_poller_close(struct tac_poller *poller);
+
+static inline bool
+tac_poller_is_open(const struct tac_poller *poller)
+{
+    return poller->loop != NULL;
+}
+
+/* Wait at most `timeout_s` seconds (0: only look) and call the functions of
+ * the ready watches.  Afterwards `poller->events` counts them.  A signal or
+ * tac_poller_wake ends the wait early. */
+void tac_poller_poll(struct tac_poller *poller, double timeout_s);
+
+/* End the current or next wait of the poller's thread. */
+void tac_poller_wake(struct tac_poller *poller);
+
+/* Let bytes that arrive on `fd` (non-blocking; read and dropped) end waits:
+ * the far end of signal.set_wakeup_fd(). */
+void tac_poller_watch_signals(struct tac_poller *poller, int fd);
+
+/* In a child after fork: make the kernel object anew, so that nothing done
+ * here reaches the parent's. */
+void tac_poller_after_fork(struct tac_poller *poller);
+
+/* "epoll", "kqueue", "poll", ... */
+const char *tac_poller_backend_name(const struct tac_poller *poller);
+
+void tac_watch_init(struct tac_watch *watch, struct tac_poller *poller,
+                    tac_watch_fn ready);
+
+/* Watch `fd` until disarmed.  Arming anew also revives a number that was
+ * closed and opened again. */
+void tac_watch_arm(struct tac_watch *watch, int fd,
+                   enum tac_watch_events events);
+
+void tac_watch_disarm(struct tac_watch *watch);
+
+static inline bool
+tac_watch_is_armed(const struct tac_watch *watch)
+{
+    return ev_is_active(&watch->io);
+}
+
+/* Raise what the kernel would answer for an fd that cannot be waited for:
+ * OSError EBADF when it is closed, PermissionError EPERM for a regular file
+ * or a directory (libev would report these as always ready).
+ * Returns 0, or -1 with the exception. */
+int tac_poller_check_fd(int fd);
+
+#endif

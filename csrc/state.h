@@ -1,0 +1,141 @@
+/* state.h - the module's state: types, names, and what Python supplies.
+ *
+ * One TacState a module object, so one an interpreter; there are no C
+ * globals.  Core objects reach it as `runner->state` (the runner holds the
+ * module), types by PyType_GetModuleState.
+ *
+ * Owns: every reference in it, till module_clear.
+ * Threads: any that hold the GIL.   Python code run here: none.
+ */
+#ifndef TAC_STATE_H
+#define TAC_STATE_H
+
+#include <Python.h>
+
+struct TacRunner;
+struct TacTrap;
+
+/* The bounded list of unused objects of one type: traps and handles live for
+ * one await or one callback. */
+#if defined(TAC_DEBUG_CHECKS) || defined(TAC_SANITIZE)
+#define TAC_FREELIST_MAX 0 /* it would hide a use after free */
+#else
+#define TAC_FREELIST_MAX 128
+#endif
+
+struct tac_freelist {
+    int len;
+    PyObject *items[TAC_FREELIST_MAX + 1];
+};
+
+/* Live objects, counted for the tests. */
+struct tac_counts {
+    Py_ssize_t runners, tasks, nurseries, scopes, traps, handles, watches;
+};
+
+/* X(name): interned strings, state->str_<name>. */
+#define TAC_INTERNED(X)                                                     \
+    X(context) X(name) X(throw) X(value) X(error) X(cr_frame) X(cr_running) \
+    X(__qualname__) X(__module__) X(__name__) X(func) X(current_time)       \
+    X(start_clock) X(deadline_to_sleep_time) X(_autojump) X(source)         \
+    X(reason) X(source_task) X(explicit) X(deadline) X(nursery)             \
+    X(shutdown) X(unknown) X(misnesting) X(KeyboardInterrupt) X(split)      \
+    X(add_note) X(task_status) X(_run) X(_cancelled) X(_source_traceback)   \
+    X(call_exception_handler) X(message) X(exception) X(handle)             \
+    X(source_traceback) X(callback) X(get_loop) X(add_done_callback)        \
+    X(result) X(cancel) X(done) X(cancelled) X(set_result)                  \
+    X(set_exception) X(create_future) X(_cancel_message)                    \
+    X(_asyncio_future_blocking) X(_run_once) X(time) X(create_task)         \
+    X(remove_done_callback) X(loop) X(__await__) X(unwrap) X(future)        \
+    X(call_soon) X(_callback) X(_args) X(fileno) X(_set_running_loop)       \
+    X(_current_handle) X(slow_callback_duration) X(_call_cancelled)         \
+    X(_check_thread) X(_check_callback) X(set_name)
+
+/* X(name): classes of trio_asyncio_c._exceptions, state->exc_<name>. */
+#define TAC_EXCEPTIONS(X)                                                 \
+    X(Cancelled) X(TrioInternalError) X(RunFinishedError)                 \
+    X(BusyResourceError) X(ClosedResourceError) X(BrokenResourceError)
+
+/* X(name): Python functions handed over by _core._set_hooks, called where
+ * C would gain nothing; state->hook_<name>, NULL until set. */
+#define TAC_HOOKS(X)                                                       \
+    X(coroutine_or_error) X(wrap_awaitable) X(system_clock)                \
+    X(call_protected) X(log_instrument_error) X(new_thread)                \
+    X(raise_error) X(collapse_group) X(task_status) X(format_source)       \
+    X(slow_callback) X(handle_context) X(set_flavour)                      \
+    X(iter_await_frames) X(parking_statistics) X(run_statistics)            \
+    X(run_in_thread) X(foreign_yield) X(warn_nonstrict)
+
+/* X(name): heap types, state-><name>_type. */
+#define TAC_TYPES(X) \
+    X(runner) X(task) X(native_task) X(nursery) X(nursery_manager) \
+    X(task_status) X(scope) X(trap) X(raise_cancel) X(parking_lot) \
+    X(run_var) X(run_var_token) X(trio_token) X(worker) X(loop) X(handle) \
+    X(timer_handle) X(fd_watch) X(executor_job) X(waiter) X(trio_call) X(aio_step) X(aio_task)
+
+/* X(name): other owned objects. */
+#define TAC_OBJECTS(X)                                                    \
+    X(cancelled_create)    /* Cancelled._create */                        \
+    X(cancelled_kwnames)   /* ("source", "reason", "source_task") */      \
+    X(abort_succeeded)     /* a member of Abort */                        \
+    X(abort_failed)        /* a member of Abort */                        \
+    X(exception_group)     /* BaseExceptionGroup */                       \
+    X(marker)              /* what a trap yields: "see task->trap" */     \
+    X(no_value)            /* "nothing given" */                          \
+    X(breakers)            /* dict {Task: [ParkingLot]} */                \
+    X(idle_workers)        /* list of parked worker threads */            \
+    X(aio_cancelled_error) /* of the running interpreter's asyncio; */    \
+    X(aio_events)          /* these are NULL until the first loop */
+
+typedef struct TacState {
+#define X(name) PyTypeObject *name##_type;
+    TAC_TYPES(X)
+#undef X
+#define X(name) PyObject *exc_##name;
+    TAC_EXCEPTIONS(X)
+#undef X
+#define X(name) PyObject *str_##name;
+    TAC_INTERNED(X)
+#undef X
+#define X(name) PyObject *hook_##name;
+    TAC_HOOKS(X)
+#undef X
+#define X(name) PyObject *name;
+    TAC_OBJECTS(X)
+#undef X
+    /* What aio learnt of the interpreter's C Task: the type of its step
+     * callback and of itself (in TAC_TYPES), and its wake-up's method. */
+    const PyMethodDef *aio_wakeup;
+    uint64_t next_task_counter;
+
+    Py_tss_t runner_key; /* the thread's running TacRunner, borrowed */
+    struct tac_freelist free_traps;
+    struct tac_freelist free_handles;
+    struct tac_counts counts;
+} TacState;
+
+extern struct PyModuleDef tac_module_def;
+
+static inline TacState *
+tac_state_of_module(PyObject *module)
+{
+    return (TacState *)PyModule_GetState(module);
+}
+
+/* By a type of ours, or a subclass of one; walks the bases: not for hot
+ * paths. */
+static inline TacState *
+tac_state_of_type(PyTypeObject *type)
+{
+    PyObject *module = PyType_GetModuleByDef(type, &tac_module_def);
+    return module == NULL ? NULL : tac_state_of_module(module);
+}
+
+/* The runner that this thread is running, borrowed, or NULL. */
+static inline struct TacRunner *
+tac_running(TacState *state)
+{
+    return (struct TacRunner *)PyThread_tss_get(&state->runner_key);
+}
+
+#endif

@@ -1,0 +1,66 @@
+"""Async generator hooks for threads in which both flavours run.
+
+A generator belongs to the flavour and loop in which it was first iterated, and is finalised there. The hooks are the thread's, so all
+loops of a run share one dispatcher, which is installed while at least one of them is open.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+from asyncio import events
+from typing import TYPE_CHECKING, Any
+
+from . import _core
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
+    from ._loop import EventLoop
+
+__all__ = ["install", "uninstall"]
+
+
+class _Dispatcher(threading.local):
+    """One thread's hooks, and the hooks that were there before."""
+
+    users = 0
+    previous: Any = None
+
+    def __init__(self) -> None:
+        # By id: when a generator is finalised, weak references to it are gone already.
+        self.owners: dict[int, EventLoop] = {}
+
+    def firstiter(self, agen: AsyncGenerator[Any, Any]) -> None:
+        loop: Any = None if _core.in_trio_task() else events._get_running_loop()
+        if isinstance(loop, _core.LoopCore):
+            self.owners[id(agen)] = loop  # type: ignore[assignment]
+            loop._asyncgen_firstiter_hook(agen)  # type: ignore[attr-defined]
+        elif self.previous.firstiter is not None:
+            self.previous.firstiter(agen)
+
+    def finalizer(self, agen: AsyncGenerator[Any, Any]) -> None:
+        loop: Any = self.owners.pop(id(agen), None)
+        if loop is not None:
+            loop._asyncgen_finalizer_hook(agen)
+        elif self.previous.finalizer is not None:
+            self.previous.finalizer(agen)
+
+
+_dispatcher = _Dispatcher()
+
+
+def install() -> None:
+    """Put the dispatcher in place of the thread's hooks; calls nest."""
+    if _dispatcher.users == 0:
+        _dispatcher.previous = sys.get_asyncgen_hooks()
+        sys.set_asyncgen_hooks(_dispatcher.firstiter, _dispatcher.finalizer)
+    _dispatcher.users += 1
+
+
+def uninstall() -> None:
+    """Undo one `install`; the last one restores the hooks of before the first."""
+    _dispatcher.users -= 1
+    if _dispatcher.users == 0:
+        sys.set_asyncgen_hooks(*_dispatcher.previous)
+        _dispatcher.owners.clear()

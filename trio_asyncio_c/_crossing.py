@@ -1,0 +1,184 @@
+"""The crossings' Python half: Futures of Trio tasks, handles, checks, and the functions on the current loop."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any
+
+from . import _core
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterator
+
+    from ._loop import EventLoop
+
+__all__ = [
+    "current_loop",
+    "run_asyncio",
+    "run_coroutine",
+    "run_future",
+    "run_trio",
+    "run_trio_task",
+]
+
+current_loop: ContextVar[EventLoop | None] = ContextVar("current_loop", default=None)
+"""The loop that crossings of the current task go to: that of the innermost `open_loop` block around it."""
+
+
+class TrioFuture(asyncio.Future[Any]):
+    """The Future of a Trio task: a cancel goes to the task, and is told of when that has ended."""
+
+    def __init__(self, loop: EventLoop, fn: Callable[..., Awaitable[Any]], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        super().__init__(loop=loop)
+        self._message: Any = None
+        check_running(loop)
+        self._call = _core.TrioCall(loop, self, fn, args, kwargs)
+
+    def cancel(self, msg: Any = None) -> bool:
+        """Cancel the Trio task.
+
+        Returns:
+          False if the Future is done already; otherwise True, although the task may yet end with a value or an error.
+        """
+        if self.done():
+            return False
+        self._message = msg
+        return self._call.cancel() or super().cancel(msg)
+
+    def _call_cancelled(self) -> None:
+        super().cancel(self._message)
+
+
+class TrioTaskHandle:
+    """What `run_trio_task` returns: a Trio task that nobody waits for."""
+
+    def __init__(self, loop: EventLoop, fn: Callable[..., Awaitable[Any]], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        self._loop = loop
+        self._done = False
+        check_running(loop)
+        self._call = _core.TrioCall(loop, self, fn, args, kwargs)
+
+    def cancel(self) -> None:
+        """Cancel the task, or keep it from starting; idempotent."""
+        self._call.cancel()
+
+    def cancelled(self) -> bool:
+        """Return whether `cancel` was called."""
+        return self._call.cancel_called
+
+    def done(self) -> bool:
+        """Return whether the task has ended."""
+        return self._done
+
+    # What the call tells its sink
+
+    def set_result(self, value: object) -> None:
+        self._done = True
+
+    def set_exception(self, exc: BaseException) -> None:
+        self._done = True
+        errors, fatal = _split_fatal(exc)
+        if fatal is not None:
+            self._loop._raise_from_task(fatal)
+        if errors is not None:
+            context = {"message": "Unhandled error in a Trio task", "exception": errors, "handle": self}
+            self._loop.call_exception_handler(context)
+
+    def _call_cancelled(self) -> None:
+        self._done = True
+
+
+def _split_fatal(exc: BaseException) -> tuple[BaseException | None, BaseException | None]:
+    """Split into what is an Exception, and what is not and must not be held back by a handler."""
+    if isinstance(exc, Exception):
+        return exc, None
+    if isinstance(exc, BaseExceptionGroup):
+        return exc.split(Exception)
+    return None, exc
+
+
+# Checks
+
+
+def check_running(loop: EventLoop) -> None:
+    """Raise RuntimeError unless the loop can take a crossing."""
+    loop._check_closed()
+    if loop._halted:
+        raise RuntimeError("Event loop is stopped")
+
+
+def check_trio_caller(loop: EventLoop, name: str) -> None:
+    """Raise RuntimeError unless a Trio task is running and the loop can take its call."""
+    if not _core.in_trio_task():
+        raise RuntimeError(f"{name}() must be called from async context: from a Trio task. In asyncio-flavoured code just await the function.")
+    check_running(loop)
+
+
+@contextmanager
+def closing_unused(coro: Any) -> Iterator[None]:
+    """Close a coroutine that an error keeps from being used, so that it does not warn on top of that."""
+    try:
+        yield
+    except BaseException:
+        if asyncio.iscoroutine(coro):
+            coro.close()
+        raise
+
+
+async def call_awaited(fn: Callable[..., Awaitable[Any]], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Call a function inside of the Task, so that its synchronous part sees the Task too."""
+    return await fn(*args, **kwargs)
+
+
+# On the current loop
+
+
+def _require_loop() -> EventLoop:
+    loop = current_loop.get()
+    if loop is None:
+        raise RuntimeError("You are not within a trio_asyncio loop")
+    return loop
+
+
+async def run_asyncio(fn: Callable[..., Awaitable[Any]], /, *args: Any, **kwargs: Any) -> Any:
+    """Call an asyncio-flavoured function on the current loop and wait for it; see `EventLoop.run_asyncio`.
+
+    Flavor: trio. Checkpoint: yes.
+    """
+    return await _require_loop().run_asyncio(fn, *args, **kwargs)
+
+
+async def run_coroutine(coro: Awaitable[Any], /) -> Any:
+    """Run an asyncio-flavoured coroutine on the current loop and wait for it; see `EventLoop.run_coroutine`.
+
+    Flavor: trio. Checkpoint: yes.
+    """
+    with closing_unused(coro):
+        loop = _require_loop()
+    return await loop.run_coroutine(coro)
+
+
+async def run_future(future: asyncio.Future[Any], /) -> Any:
+    """Wait for an asyncio Future or Task of any loop in this run, which is cancelled if this is.
+
+    Flavor: trio. Checkpoint: yes.
+    """
+    return await _core.wait_future(future)
+
+
+def run_trio(fn: Callable[..., Awaitable[Any]], /, *args: Any, **kwargs: Any) -> asyncio.Future[Any]:
+    """Start a Trio-flavoured function on the current loop; see `EventLoop.run_trio`.
+
+    Flavor: sync.
+    """
+    return _require_loop().run_trio(fn, *args, **kwargs)
+
+
+def run_trio_task(fn: Callable[..., Awaitable[Any]], /, *args: Any, **kwargs: Any) -> TrioTaskHandle:
+    """Start a Trio-flavoured function that nobody waits for; see `EventLoop.run_trio_task`.
+
+    Flavor: sync.
+    """
+    return _require_loop().run_trio_task(fn, *args, **kwargs)

@@ -1,0 +1,290 @@
+"""`EventLoop`: the asyncio event loop on the C core.
+
+The C half (`_core.LoopCore`) comes first among the bases, so that everything that runs once a callback is C. What runs once a loop or
+once a connection is the standard library's own code of the running version, which sees an inert selector.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import threading
+from asyncio import events
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from . import _core, _crossing, _loop_hooks, _run  # noqa: F401  (the hooks are set by importing them)
+from ._selector import LoopSelector
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Coroutine, Iterator
+
+__all__ = ["EventLoop", "new_event_loop"]
+
+# The default of concurrent.futures.ThreadPoolExecutor, which this stands for.
+_EXECUTOR_LIMIT = min(32, (getattr(os, "process_cpu_count", os.cpu_count)() or 1) + 4)
+
+
+async def _keep_nursery(nurseries: list[_core.Nursery]) -> None:
+    """Be the main task of a loop's own runner: keep a nursery open until it is cancelled."""
+    async with _core.open_nursery() as nursery:
+        nurseries.append(nursery)
+        _core.current_runner().pause()
+        await _core.sleep_forever()
+
+
+def _reraise(exc: BaseException) -> None:
+    raise exc
+
+
+class EventLoop(_core.LoopCore, asyncio.SelectorEventLoop):
+    """An asyncio event loop that owns a Trio-flavoured runner.
+
+    The runner is paused whenever ``run_forever`` is not running, with its tasks parked, and goes on with the next call.
+
+    Args:
+      selector: accepted for compatibility, and closed: libev watches the fds.
+    """
+
+    __module__ = "trio_asyncio_c"
+
+    def __init__(self, selector: Any = None) -> None:
+        if selector is not None:
+            selector.close()
+        self._find_home()
+        self._executor_limit = _EXECUTOR_LIMIT
+        self._autoclose_fds: set[int] = set()
+        # How and where this object's data lives is the C type's business; the inherited constructor makes the rest.
+        super().__init__(LoopSelector(self))  # type: ignore[arg-type]
+
+    def _find_home(self) -> None:
+        """Make the runner, and attach to the nursery that its main task opens."""
+        nurseries: list[_core.Nursery] = []
+        self._own_runner = _run.make_paused_runner(_keep_nursery, nurseries)
+        self._own_nursery = nurseries[0]
+        self._attach(self._own_nursery, self._own_nursery)
+
+    # Running
+
+    if hasattr(asyncio.BaseEventLoop, "_run_forever_setup"):
+
+        def _begin_run(self) -> None:
+            self._run_forever_setup()
+
+        def _end_run(self) -> None:
+            self._run_forever_cleanup()
+
+    else:  # before 3.13 run_forever was all one piece
+
+        def _begin_run(self) -> None:
+            self._check_closed()
+            self._check_running()
+            self._set_coroutine_origin_tracking(self._debug)
+            self._old_agen_hooks = sys.get_asyncgen_hooks()
+            self._thread_id = threading.get_ident()
+            sys.set_asyncgen_hooks(firstiter=self._asyncgen_firstiter_hook, finalizer=self._asyncgen_finalizer_hook)
+            events._set_running_loop(self)
+
+        def _end_run(self) -> None:
+            self._stopping = False
+            self._thread_id = None
+            events._set_running_loop(None)
+            self._set_coroutine_origin_tracking(False)
+            sys.set_asyncgen_hooks(*self._old_agen_hooks)
+            self._old_agen_hooks = None
+
+    def _has_own_turn(self) -> bool:
+        """Whether somebody replaced `_run_once`, on this object or in a subclass."""
+        return "_run_once" in self.__dict__ or type(self)._run_once is not _core.LoopCore._run_once
+
+    def run_forever(self) -> None:
+        """Run until `stop` is called.
+
+        Flavor: sync. Not from inside a running loop.
+
+        Raises:
+          RuntimeError: the loop is closed or running, or another one runs in this thread.
+          SystemExit, KeyboardInterrupt: a callback raised it; the loop can be run again.
+        """
+        self._begin_run()
+        try:
+            if not self._has_own_turn():
+                self._drive()
+                return
+            while True:
+                self._run_once()
+                if self._stopping:
+                    break
+        finally:
+            self._end_run()
+
+    # Executors
+
+    def _run_in_other_executor(self, executor: Any, func: Callable[..., Any], *args: Any) -> Any:
+        """Do `run_in_executor` with an executor that is not the C one."""
+        return asyncio.SelectorEventLoop.run_in_executor(self, executor, func, *args)
+
+    async def shutdown_default_executor(self, timeout: float | None = None) -> None:
+        """Wait until the jobs of the default executor are done; no new ones are taken.
+
+        Args:
+          timeout: seconds to wait at most; None: no limit. From CPython 3.12 on.
+
+        Flavor: asyncio.
+        """
+        self._executor_shutdown_called = True
+        if self._executor_jobs:
+            done = self.create_future()
+            self._when_jobs_done(done)
+            await asyncio.wait([done], timeout=timeout)
+        if sys.version_info >= (3, 12):
+            await super().shutdown_default_executor(timeout)
+        else:
+            await super().shutdown_default_executor()
+
+    # Closing
+
+    @contextmanager
+    def _as_running(self) -> Iterator[None]:
+        """Be the thread's running loop, also inside of another one that runs."""
+        before, thread_id = events._get_running_loop(), self._thread_id
+        events._set_running_loop(self)
+        self._thread_id = threading.get_ident()
+        try:
+            yield
+        finally:
+            self._thread_id = thread_id
+            events._set_running_loop(before)
+
+    def _has_trio_tasks(self) -> bool:
+        return any(isinstance(task, _core.Task) for task in self._calls.child_tasks)
+
+    def _end_trio_tasks(self) -> None:
+        """Cancel the Trio tasks that asyncio code has started, and run them to their end."""
+        self._calls.cancel_scope.cancel(reason="the event loop was closed")
+        with self._as_running():
+            while self._has_trio_tasks():
+                self._run_once()
+
+    def _close_marked_fds(self) -> None:
+        for fd, *_ in self._fd_watches():
+            if fd in self._autoclose_fds:
+                self._remove_reader(fd)
+                self._remove_writer(fd)
+                os.close(fd)
+
+    def close(self) -> None:
+        """Close the loop; idempotent.
+
+        Callbacks and timers are dropped. Trio tasks that were started with `run_trio` are cancelled and run to their end.
+
+        Raises:
+          RuntimeError: the loop is running.
+        """
+        if self.is_running():
+            raise RuntimeError("Cannot close a running event loop")
+        if self._closed:
+            return
+        if self._runner is None:  # the constructor failed
+            self._closed = True
+            return
+        if self._has_trio_tasks():
+            self._end_trio_tasks()
+        self._close_marked_fds()
+        super().close()
+        self._dismantle()
+        self._leave_home()
+
+    def _leave_home(self) -> None:
+        """Let the runner's main task end, and close the runner."""
+        self._own_nursery.cancel_scope.cancel(reason="the event loop was closed")
+        _run.finish_paused_runner(self._own_runner)
+
+    def autoclose(self, fd: Any) -> None:
+        """Have the loop close `fd` when it is itself closed, if it is watched then.
+
+        Args:
+          fd: an int, or an object with ``fileno()``.
+        """
+        self._autoclose_fds.add(fd if isinstance(fd, int) else fd.fileno())
+
+    def no_autoclose(self, fd: Any) -> None:
+        """Undo `autoclose`.
+
+        Raises:
+          KeyError: `fd` was not marked.
+        """
+        self._autoclose_fds.remove(fd if isinstance(fd, int) else fd.fileno())
+
+    # Crossings; what they do is in _crossing.py
+
+    def run_trio(self, fn: Callable[..., Awaitable[Any]], /, *args: Any, **kwargs: Any) -> asyncio.Future[Any]:
+        """Start a Trio-flavoured function as a task and return a Future of its outcome.
+
+        The task starts in the order of callbacks, in the next turn at the earliest. Cancelling the Future cancels the task; the Future
+        is done when the task has ended, and cancelled only if the task ended by that.
+
+        Args:
+          fn: the async function; called with `args` and `kwargs`, in a copy of the caller's context.
+
+        Flavor: sync. Thread-safe: no.
+
+        Raises:
+          RuntimeError: the loop is closed.
+        """
+        return _crossing.TrioFuture(self, fn, args, kwargs)
+
+    def trio_as_future(self, fn: Callable[..., Awaitable[Any]], /, *args: Any, **kwargs: Any) -> asyncio.Future[Any]:
+        """Do `run_trio`; the name that trio-asyncio has for it."""
+        return self.run_trio(fn, *args, **kwargs)
+
+    def run_trio_task(self, fn: Callable[..., Awaitable[Any]], /, *args: Any, **kwargs: Any) -> _crossing.TrioTaskHandle:
+        """Start a Trio-flavoured function as a task that nobody waits for.
+
+        Returns:
+          a handle with ``cancel()`` and ``cancelled()``. An error of the task goes to the loop's exception handler.
+
+        Flavor: sync. Thread-safe: no.
+        """
+        return _crossing.TrioTaskHandle(self, fn, args, kwargs)
+
+    def _raise_from_task(self, exc: BaseException) -> None:
+        """Let SystemExit and its like out of `run_forever`."""
+        self.call_soon(_reraise, exc)
+
+    async def run_asyncio(self, fn: Callable[..., Awaitable[Any]], /, *args: Any, **kwargs: Any) -> Any:
+        """Call an asyncio-flavoured function in an asyncio Task of its own, and wait for it.
+
+        A cancel is passed on to the Task, once, and waited for; `Cancelled` is raised only if the Task ended by it.
+
+        Flavor: trio. Checkpoint: yes.
+
+        Raises:
+          RuntimeError: the loop is closed or stopped, or the caller is no Trio task.
+        """
+        _crossing.check_trio_caller(self, "run_asyncio")
+        return await _core.wait_future(self.create_task(_crossing.call_awaited(fn, args, kwargs)))
+
+    async def run_coroutine(self, coro: Awaitable[Any], /) -> Any:
+        """Run a coroutine (or other asyncio-flavoured awaitable) in an asyncio Task, and wait for it; see `run_asyncio`.
+
+        Flavor: trio. Checkpoint: yes.
+        """
+        with _crossing.closing_unused(coro):
+            _crossing.check_trio_caller(self, "run_coroutine")
+            future = asyncio.ensure_future(coro, loop=self)
+        return await _core.wait_future(future)
+
+    async def run_future(self, future: asyncio.Future[Any], /) -> Any:
+        """Wait for an asyncio Future or Task, which is cancelled if this is; see `run_asyncio`.
+
+        Flavor: trio. Checkpoint: yes.
+        """
+        _crossing.check_trio_caller(self, "run_future")
+        return await _core.wait_future(future)
+
+
+def new_event_loop() -> EventLoop:
+    """Return a new event loop that runs on its own, for ``asyncio.run(main(), loop_factory=new_event_loop)``."""
+    return EventLoop()

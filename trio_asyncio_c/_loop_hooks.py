@@ -1,0 +1,82 @@
+"""What the C loop has Python do: error reports, reprs and warnings, in the standard library's own words.
+
+All of this is cold: it runs once an error, or in debug mode.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from asyncio import base_events, format_helpers
+from typing import Any
+
+from . import _core
+
+__all__: list[str] = []
+
+# Newer point releases pass the loop's debug flag on, so that arguments are shown in debug mode only.
+_FORMAT_TAKES_DEBUG = "debug" in format_helpers._format_callback_source.__code__.co_varnames  # type: ignore[attr-defined]
+
+
+def _format_callback(handle: Any) -> str:
+    options = {"debug": handle._loop.get_debug()} if _FORMAT_TAKES_DEBUG else {}
+    return format_helpers._format_callback_source(handle._callback, handle._args, **options)  # type: ignore[attr-defined, no-any-return]
+
+
+def report_callback_error(handle: Any, exc: BaseException) -> None:
+    """Hand what a callback raised to its loop's exception handler."""
+    context: dict[str, Any] = {
+        "message": f"Exception in callback {_format_callback(handle)}",
+        "exception": exc,
+        "handle": handle,
+    }
+    if handle._source_traceback:
+        context["source_traceback"] = handle._source_traceback
+    handle._loop.call_exception_handler(context)
+
+
+def format_source(handle: Any) -> list[str]:
+    """Return the words of a handle's repr."""
+    return asyncio.Handle._repr_info(handle)  # type: ignore[attr-defined, no-any-return]
+
+
+def warn_slow_callback(handle: Any, seconds: float) -> None:
+    """Log that a callback kept the loop for long."""
+    base_events.logger.warning("Executing %s took %.3f seconds", base_events._format_handle(handle), seconds)  # type: ignore[attr-defined]
+
+
+class _ProbeLoop:
+    """As much of a loop as a new Task needs; remembers what the Task schedules."""
+
+    def __init__(self) -> None:
+        self.step: Any = None
+
+    def get_debug(self) -> bool:
+        return False
+
+    def is_running(self) -> bool:
+        return False
+
+    def call_soon(self, callback: Any, *args: object, context: object = None) -> None:
+        self.step = callback
+
+
+async def _do_nothing() -> None:
+    pass
+
+
+def learn_asyncio() -> None:
+    """Show the C code what this interpreter's Tasks pass to `call_soon`."""
+    probe = _ProbeLoop()
+    coro = _do_nothing()
+    task: Any = asyncio.Task(coro, loop=probe)  # type: ignore[arg-type]
+    task._log_destroy_pending = False
+    _core.learn_asyncio(task, probe.step)
+    coro.close()
+
+
+_core._set_hooks(
+    handle_context=report_callback_error,
+    format_source=format_source,
+    slow_callback=warn_slow_callback,
+)
+learn_asyncio()

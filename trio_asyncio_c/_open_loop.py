@@ -1,0 +1,272 @@
+"""`open_loop`: an asyncio event loop as a part of a Trio-flavoured program.
+
+The loop lives in a subtree of the task that opened it::
+
+    task that entered open_loop()
+      nursery: errors that leave callbacks; around the body
+        keeper task, shielded
+          nursery: the loop's host, readers, writers, executor jobs
+            nursery: Trio tasks started by asyncio code
+
+An outer cancel reaches the body only. When the body has ended, the tasks of both flavours are cancelled at one instant and waited for,
+while callbacks, fds and timers still work; only then is the loop closed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import warnings
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+from . import _asyncgen_dispatch, _core, _crossing, _run
+from ._crossing import current_loop
+from ._loop import EventLoop
+from ._sync import Event
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+
+__all__ = ["TrioEventLoop", "open_loop", "run"]
+
+
+class TrioEventLoop(EventLoop):
+    """The loop of an `open_loop` block. It runs as long as the block does; `run_forever` is not for it."""
+
+    __module__ = "trio_asyncio_c"
+
+    def __init__(self, nursery: _core.Nursery, calls: _core.Nursery, errors: _core.Nursery) -> None:
+        self._nurseries = (nursery, calls, errors)
+        self._stopped: Event | None = None
+        super().__init__()
+        self._thread_id = threading.get_ident()
+
+    def _find_home(self) -> None:
+        self._attach(*self._nurseries)
+        del self._nurseries
+
+    def _leave_home(self) -> None:
+        """Do nothing: the runner is not this loop's."""
+
+    def _raise_from_task(self, exc: BaseException) -> None:
+        self._raise_out(exc)
+
+    def run_forever(self) -> None:
+        """Raise RuntimeError: the loop runs already, within its run."""
+        raise RuntimeError("This is not a sync loop")
+
+    def run_until_complete(self, future: Any) -> Any:
+        """Raise RuntimeError: the loop runs already, within its run. Use `run_future` or `run_coroutine`."""
+        if asyncio.iscoroutine(future):
+            future.close()
+        raise RuntimeError("This is not a sync loop")
+
+    def stop(self, waiter: Event | None = None) -> Event:  # type: ignore[override]
+        """Run what is queued, then no more callbacks.
+
+        Args:
+          waiter: an Event to set when the loop has stopped; None: one that all such calls share.
+
+        Returns:
+          that Event.
+
+        Flavor: sync. Thread-safe: no.
+        """
+        if waiter is None:
+            if self._stopped is None:
+                self._stopped = Event()
+            waiter = self._stopped
+        if self._halted or self._closed:
+            waiter.set()
+        else:
+            self.call_soon(waiter.set)
+            self._halt()
+        return waiter
+
+    async def wait_stopped(self) -> None:
+        """Wait until the loop has been stopped by somebody.
+
+        Flavor: trio. Checkpoint: yes.
+        """
+        if self._stopped is None:
+            self._stopped = Event()
+        await self._stopped.wait()
+
+    async def synchronize(self) -> None:
+        """Wait until everything that `call_soon` has queued so far has run.
+
+        Flavor: trio. Checkpoint: yes.
+        """
+        _crossing.check_running(self)
+        reached = self.create_future()
+        self.call_soon(reached.set_result, None)
+        await _core.wait_future(reached)
+
+    def close(self) -> None:
+        """Close the loop, as the end of its block does; idempotent.
+
+        Raises:
+          RuntimeError: it has not been stopped.
+        """
+        if self._closed:
+            return
+        if self._thread_id is not None and not self._halted:
+            raise RuntimeError("You need to stop the loop before closing it")
+        self._thread_id = None
+        super().close()
+
+    def default_exception_handler(self, context: dict[str, Any]) -> None:
+        """Log as asyncio does, then cancel the body and raise the error out of `open_loop`.
+
+        A Future's exception that nobody retrieved is logged only.
+        """
+        super().default_exception_handler(context)
+        future = context.get("future")
+        if self._closed or (future is not None and not isinstance(future, asyncio.Task)):
+            return
+        self._raise_out(context.get("exception") or RuntimeError(context.get("message", "Unhandled error in event loop")))
+
+    # The end of the block, step by step
+
+    def _has_trio_tasks(self) -> bool:
+        return False  # the block's end waits for them
+
+    def _restart_if_stopped(self, tasks: set[asyncio.Task[Any]]) -> None:
+        if not self._halted:
+            return
+        if tasks:
+            warnings.warn(
+                f"the event loop was stopped while {len(tasks)} asyncio tasks were alive; it goes on to let them unwind",
+                RuntimeWarning,
+                stacklevel=2,
+            )
+        self._resume()
+
+    async def _unwind_tasks(self, tasks: set[asyncio.Task[Any]]) -> None:
+        """Cancel asyncio Tasks and wait for them; what they raise leaves the block."""
+        for task in tasks:
+            task.cancel()
+        for task in tasks:
+            try:
+                await _core.wait_future(task)
+            except asyncio.CancelledError:
+                pass
+            except BaseException as exc:
+                self._raise_out(exc)
+
+    async def _unwind(self, closing: Event, calls_done: Event) -> None:
+        """End everything that the loop started."""
+        self._restart_if_stopped({task for task in asyncio.all_tasks(self) if not task.done()})
+        await self.synchronize()
+        self._calls.cancel_scope.cancel(reason="the open_loop() block has ended")
+        await self._unwind_tasks({task for task in asyncio.all_tasks(self) if not task.done()})
+        closing.set()
+        await calls_done.wait()
+        if self._executor_jobs:
+            done = self.create_future()
+            self._when_jobs_done(done)
+            await _core.wait_future(done)
+        await _core.wait_future(self.create_task(self.shutdown_asyncgens()))
+        await self.synchronize()
+        if self._stopped is not None:
+            self._stopped.set()
+        self._thread_id = None
+        self.close()
+
+
+class _Keeper:
+    """The task that keeps a loop's nurseries open, out of reach of cancels from outside."""
+
+    def __init__(self, errors: _core.Nursery) -> None:
+        self._errors = errors
+        self._opened = Event()
+        self._closing = Event()
+        self._calls_done = Event()
+        self._closed = Event()
+        self._loop: TrioEventLoop | None = None
+
+    async def _keep(self) -> None:
+        with _core.CancelScope(shield=True):
+            async with _core.open_nursery() as nursery:
+                async with _core.open_nursery() as calls:
+                    try:
+                        self._loop = TrioEventLoop(nursery, calls, self._errors)
+                    finally:
+                        self._opened.set()
+                    with _core.CancelScope(shield=True):
+                        await self._closing.wait()
+                self._calls_done.set()
+                await self._closed.wait()
+
+    async def open(self) -> TrioEventLoop | None:
+        """Start the keeper and return its loop, or None if that failed, in which case the errors' nursery knows."""
+        self._errors.start_soon(self._keep, name="<asyncio event loop keeper>")
+        with _core.CancelScope(shield=True):
+            await self._opened.wait()
+        return self._loop
+
+    async def close(self) -> None:
+        """End the loop and let the keeper go."""
+        assert self._loop is not None
+        with _core.CancelScope(shield=True):
+            if not self._loop.is_closed():
+                await self._loop._unwind(self._closing, self._calls_done)
+        self._closing.set()
+        self._closed.set()
+
+
+@asynccontextmanager
+async def open_loop(queue_len: int | None = None) -> AsyncIterator[TrioEventLoop]:
+    """Open an asyncio event loop in the running program: ``async with open_loop() as loop``.
+
+    Loops can be opened side by side and inside of each other. The block's end cancels all tasks that the loop started, of both
+    flavours, and waits for them.
+
+    Args:
+      queue_len: accepted for compatibility; the queue grows as needed.
+
+    Flavor: trio. Checkpoint: yes, at both ends; the entry is never cancelled.
+
+    Raises:
+      ExceptionGroup: one level around what the body and the loop's callbacks raised.
+    """
+    async with _core.open_nursery(strict_exception_groups=True) as errors:
+        keeper = _Keeper(errors)
+        loop = await keeper.open()
+        if loop is None:
+            await _core.checkpoint()
+            return
+        _asyncgen_dispatch.install()
+        token = current_loop.set(loop)
+        home = _core.set_task_home(loop)
+        try:
+            yield loop
+        finally:
+            try:
+                await keeper.close()
+            finally:
+                _core.set_task_home(home)
+                current_loop.reset(token)
+                _asyncgen_dispatch.uninstall()
+
+
+def run(fn: Callable[..., Awaitable[Any]], *args: Any, queue_len: int | None = None, **options: Any) -> Any:
+    """Run a Trio-flavoured main function with an asyncio loop open around it.
+
+    Args:
+      fn: the async function, called with `args`.
+      queue_len: as for `open_loop`.
+      options: what `trio_asyncio_c.trio.run` takes, such as ``clock`` and ``instruments``.
+
+    Returns:
+      what `fn` returned.
+
+    Flavor: sync.
+    """
+
+    async def main() -> Any:
+        async with open_loop(queue_len=queue_len):
+            return await fn(*args)
+
+    return _run.run(main, **options)
