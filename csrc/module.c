@@ -183,6 +183,7 @@ typedef int (*module_add_fn)(PyObject *module, TacState *state);
 static const module_add_fn module_parts[] = {
     tac_trap_add_types,
     tac_scope_add_types,
+    tac_cancel_status_add_types,
     tac_task_add_types,
     tac_ctask_add_types,
     tac_nursery_add_types,

@@ -7,6 +7,7 @@
 #include "poll/poller.c"
 
 #include "core/api.c"
+#include "core/cancel_status.c"
 #include "core/checkpoint.c"
 #include "core/ctask.c"
 #include "core/deadline.c"

@@ -1,2 +1,134 @@
-"""trio_asyncio_c."""
-from . import _exceptions, _core, _core_hooks, _run
+"""An asyncio event loop and Trio's structured concurrency on one scheduler in C.
+
+asyncio programs set `EventLoop` as their loop and run as they are; their code
+can call Trio-flavoured code with ``loop.run_trio``. Trio-flavoured programs
+open a loop with `open_loop` and call asyncio code with `run_asyncio`.
+
+The Trio-flavoured API is here under Trio's own names, and in
+`trio_asyncio_c.trio` as one namespace. Importing the package changes nothing
+anywhere.
+"""
+
+from . import _core_hooks  # noqa: F401  (hands the core its Python functions)
+from . import abc, from_thread, lowlevel, testing, to_thread, trio
+from ._channel import (
+    MemoryChannelStatistics,
+    MemoryReceiveChannel,
+    MemorySendChannel,
+    open_memory_channel,
+)
+from ._core import (
+    CancelScope,
+    Nursery,
+    current_effective_deadline,
+    current_time,
+    open_nursery,
+    sleep,
+    sleep_forever,
+    sleep_until,
+)
+from ._crossing import (
+    current_loop,
+    run_asyncio,
+    run_coroutine,
+    run_future,
+    run_trio,
+    run_trio_task,
+)
+from ._exceptions import (
+    BrokenResourceError,
+    BusyResourceError,
+    Cancelled,
+    ClosedResourceError,
+    EndOfChannel,
+    NeedHandshakeError,
+    RunFinishedError,
+    TooSlowError,
+    TrioInternalError,
+    WouldBlock,
+)
+from ._loop import EventLoop, new_event_loop
+from ._open_loop import TrioEventLoop, open_loop, run
+from ._policy import EventLoopPolicy, install
+from ._resource import aclose_forcefully
+from ._safe_channel import as_safe_channel
+from ._sync import (
+    CapacityLimiter,
+    CapacityLimiterStatistics,
+    Condition,
+    ConditionStatistics,
+    Event,
+    EventStatistics,
+    Lock,
+    LockStatistics,
+    Semaphore,
+    StrictFIFOLock,
+)
+from ._task_status import TASK_STATUS_IGNORED, TaskStatus
+from ._timeouts import fail_after, fail_at, move_on_after, move_on_at
+from ._tree import format_task_tree
+from ._version import __version__
+
+__all__ = [
+    "BrokenResourceError",
+    "BusyResourceError",
+    "CancelScope",
+    "Cancelled",
+    "CapacityLimiter",
+    "CapacityLimiterStatistics",
+    "ClosedResourceError",
+    "Condition",
+    "ConditionStatistics",
+    "EndOfChannel",
+    "Event",
+    "EventLoop",
+    "EventLoopPolicy",
+    "EventStatistics",
+    "Lock",
+    "LockStatistics",
+    "MemoryChannelStatistics",
+    "MemoryReceiveChannel",
+    "MemorySendChannel",
+    "NeedHandshakeError",
+    "Nursery",
+    "RunFinishedError",
+    "Semaphore",
+    "StrictFIFOLock",
+    "TASK_STATUS_IGNORED",
+    "TaskStatus",
+    "TooSlowError",
+    "TrioEventLoop",
+    "TrioInternalError",
+    "WouldBlock",
+    "__version__",
+    "abc",
+    "aclose_forcefully",
+    "as_safe_channel",
+    "current_effective_deadline",
+    "current_loop",
+    "current_time",
+    "fail_after",
+    "fail_at",
+    "format_task_tree",
+    "from_thread",
+    "install",
+    "lowlevel",
+    "move_on_after",
+    "move_on_at",
+    "new_event_loop",
+    "open_loop",
+    "open_memory_channel",
+    "open_nursery",
+    "run",
+    "run_asyncio",
+    "run_coroutine",
+    "run_future",
+    "run_trio",
+    "run_trio_task",
+    "sleep",
+    "sleep_forever",
+    "sleep_until",
+    "testing",
+    "to_thread",
+    "trio",
+]

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 _instrument_logger = logging.getLogger("trio.abc.Instrument")
 _thread_numbers = itertools.count()
-_NONSTRICT_NOTE = "This is a loose ExceptionGroup, and may be collapsed by Trio"
+_NONSTRICT_NOTE = 'This is a "loose" ExceptionGroup, and may be collapsed by Trio'
 
 
 class TrioDeprecationWarning(FutureWarning):
@@ -177,13 +177,15 @@ def iter_await_frames(coro: Any) -> Iterator[tuple[FrameType, int]]:
 
 def foreign_yield(message: object) -> TypeError:
     """The error for a coroutine that awaited another library's awaitable."""
-    return TypeError(
+    error = TypeError(
         f"trio.run received unrecognized yield message {message!r}. Are you "
         "trying to use a library written for some other framework like "
-        "asyncio? That won't work without some kind of compatibility shim. "
-        "(In a task with an asyncio loop open, call it through run_asyncio() "
-        "or aio_as_trio().)"
+        "asyncio? That won't work without some kind of compatibility shim."
     )
+    error.add_note(
+        "Call asyncio code through run_asyncio(), with an asyncio loop open."
+    )
+    return error
 
 
 def warn_nonstrict(what: str) -> None:

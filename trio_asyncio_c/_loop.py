@@ -123,7 +123,7 @@ class EventLoop(_core.LoopCore, asyncio.SelectorEventLoop):
 
     def _run_in_other_executor(self, executor: Any, func: Callable[..., Any], *args: Any) -> Any:
         """Do `run_in_executor` with an executor that is not the C one."""
-        return asyncio.SelectorEventLoop.run_in_executor(self, executor, func, *args)
+        return asyncio.BaseEventLoop.run_in_executor(self, executor, func, *args)
 
     async def shutdown_default_executor(self, timeout: float | None = None) -> None:
         """Wait until the jobs of the default executor are done; no new ones are taken.

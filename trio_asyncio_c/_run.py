@@ -11,7 +11,7 @@ import warnings
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, TypeVar, TypeVarTuple
 
-from . import _core, _core_hooks
+from . import _core, _core_hooks, _sniffio
 from ._asyncgens import AsyncGenerators
 from ._clock import SystemClock
 from ._exceptions import RunFinishedError, TrioInternalError
@@ -133,6 +133,7 @@ class _Run:
         self, async_fn: Callable[..., Awaitable[Any]], args: tuple[Any, ...]
     ) -> None:
         runner = self.runner
+        library = _sniffio.enter("trio")
         try:
             runner.call_instruments(_BEFORE_RUN)
             if self.clock is not None:
@@ -147,6 +148,7 @@ class _Run:
             ) from error
         finally:
             self._close()
+            _sniffio.leave(library)
 
     @enable_ki_protection
     def run(

@@ -54,7 +54,7 @@ executor_owner(struct tac_task *task)
 static PyObject *
 executor_object(struct tac_task *task)
 {
-    return tac_native_task_new(executor_job_of(task)->loop->state, task);
+    return tac_native_task(executor_job_of(task)->loop->state, task);
 }
 
 static const struct tac_task_ops executor_ops = {
@@ -130,24 +130,36 @@ executor_is_done(TacExecutorJob *job)
     return is_done;
 }
 
-/* StopIteration cannot be set on a Future: it would end the coroutine that
- * awaits it. */
+/* What a Future cannot hold, or asyncio has another class for, is converted
+ * by the standard library's own rules; StopIteration would end the coroutine
+ * that awaits it. */
 static int
-executor_wrap_stop_iteration(TacExecutorJob *job)
+executor_convert_error(TacExecutorJob *job)
 {
-    if (!PyErr_GivenExceptionMatches(job->error, PyExc_StopIteration)) {
-        return 0;
+    PyObject *error = job->error;
+    PyObject *converted = NULL;
+    if (PyErr_GivenExceptionMatches(error, PyExc_StopIteration)) {
+        converted = PyObject_CallFunction(
+            PyExc_RuntimeError, "s",
+            "StopIteration interacts badly with generators and cannot be "
+            "raised into a Future");
+        if (converted != NULL) {
+            PyException_SetCause(converted, Py_NewRef(error));
+            PyException_SetContext(converted, Py_NewRef(error));
+        }
     }
-    PyObject *wrapped = PyObject_CallFunction(
-        PyExc_RuntimeError, "s",
-        "StopIteration interacts badly with generators and cannot be raised "
-        "into a Future");
-    if (wrapped == NULL) {
+    else {
+        PyObject *futures = PyImport_ImportModule("asyncio.futures");
+        if (futures != NULL) {
+            converted = PyObject_CallMethod(futures, "_convert_future_exc",
+                                            "O", error);
+            Py_DECREF(futures);
+        }
+    }
+    if (converted == NULL) {
         return -1;
     }
-    PyException_SetCause(wrapped, Py_NewRef(job->error));
-    PyException_SetContext(wrapped, Py_NewRef(job->error));
-    Py_SETREF(job->error, wrapped);
+    Py_SETREF(job->error, converted);
     return 0;
 }
 
@@ -159,7 +171,7 @@ executor_resolve(TacExecutorJob *job)
     if (done != 0) {
         return done < 0 ? -1 : 0;
     }
-    if (job->error != NULL && executor_wrap_stop_iteration(job) < 0) {
+    if (job->error != NULL && executor_convert_error(job) < 0) {
         return -1;
     }
     PyObject *result =

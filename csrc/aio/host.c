@@ -277,7 +277,7 @@ host_owner(struct tac_task *task)
 static PyObject *
 host_object(struct tac_task *task)
 {
-    return tac_native_task_new(host_loop(task)->state, task);
+    return tac_native_task(host_loop(task)->state, task);
 }
 
 static const struct tac_task_ops host_ops = {

@@ -52,7 +52,7 @@ reader_owner(struct tac_task *task)
 static PyObject *
 reader_object(struct tac_task *task)
 {
-    return tac_native_task_new(reader_of_task(task)->loop->state, task);
+    return tac_native_task(reader_of_task(task)->loop->state, task);
 }
 
 static const struct tac_task_ops reader_ops = {

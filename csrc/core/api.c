@@ -14,6 +14,22 @@
 
 #include <math.h>
 
+/* The one argument of a function, given by position or by name; borrowed.
+ * NULL with TypeError otherwise. */
+static PyObject *
+api_one(const char *function, const char *name, PyObject *const *args,
+        Py_ssize_t nargs, PyObject *kwnames)
+{
+    if (nargs == 1 && kwnames == NULL) {
+        return args[0];
+    }
+    const char *const names[] = {name, NULL};
+    const struct tac_params params = {function, 1, 1, names};
+    PyObject *value = NULL;
+    return tac_args_bind(&params, args, nargs, kwnames, &value) < 0 ? NULL
+                                                                     : value;
+}
+
 /* Awaitables ---------------------------------------------------------------------- */
 
 static PyObject *
@@ -72,7 +88,7 @@ api_cancel_shielded_checkpoint(PyObject *module, PyObject *noargs)
 }
 
 PyDoc_STRVAR(api_sleep_doc,
-"sleep(seconds, /)\n--\n\n"
+"sleep(seconds)\n--\n\n"
 "Wait for a time: float seconds of the run's clock; 0 is a checkpoint.\n\n"
 "Checkpoint: yes.  Raises: ValueError when negative or NaN; Cancelled.");
 
@@ -91,7 +107,7 @@ api_sleep(PyObject *module, PyObject *const *args, Py_ssize_t nargs,
 }
 
 PyDoc_STRVAR(api_sleep_until_doc,
-"sleep_until(deadline, /)\n--\n\n"
+"sleep_until(deadline)\n--\n\n"
 "Wait until the run's clock says `deadline` (float seconds).\n\n"
 "Checkpoint: yes.  Raises: ValueError for NaN; Cancelled.");
 
@@ -119,39 +135,48 @@ api_sleep_forever(PyObject *module, PyObject *noargs)
 }
 
 PyDoc_STRVAR(api_wait_readable_doc,
-"wait_readable(fd, /)\n--\n\n"
+"wait_readable(fd)\n--\n\n"
 "Wait until a read from `fd` (int, or with fileno()) would not block.\n\n"
 "Checkpoint: yes.  Raises: BusyResourceError when a task waits for it\n"
 "already; ClosedResourceError by notify_closing(); OSError for an fd that is\n"
 "closed or cannot be waited for; Cancelled.");
 
 static PyObject *
-api_wait_readable(PyObject *module, PyObject *fd)
+api_wait_readable(PyObject *module, PyObject *const *args, Py_ssize_t nargs,
+                  PyObject *kwnames)
 {
-    return api_trap(module, &tac_wait_readable_ops, fd);
+    PyObject *fd = api_one("wait_readable", "fd", args, nargs, kwnames);
+    return fd == NULL ? NULL : api_trap(module, &tac_wait_readable_ops, fd);
 }
 
 PyDoc_STRVAR(api_wait_writable_doc,
-"wait_writable(fd, /)\n--\n\n"
+"wait_writable(fd)\n--\n\n"
 "Wait until a write to `fd` would not block; see wait_readable().");
 
 static PyObject *
-api_wait_writable(PyObject *module, PyObject *fd)
+api_wait_writable(PyObject *module, PyObject *const *args, Py_ssize_t nargs,
+                  PyObject *kwnames)
 {
-    return api_trap(module, &tac_wait_writable_ops, fd);
+    PyObject *fd = api_one("wait_writable", "fd", args, nargs, kwnames);
+    return fd == NULL ? NULL : api_trap(module, &tac_wait_writable_ops, fd);
 }
 
 PyDoc_STRVAR(api_wait_task_rescheduled_doc,
-"wait_task_rescheduled(abort_func, /)\n--\n\n"
+"wait_task_rescheduled(abort_func)\n--\n\n"
 "Put the running task to sleep until reschedule() is called for it.\n\n"
 "abort_func(raise_cancel) is called at most once, to end the wait early; it\n"
 "returns Abort.SUCCEEDED, or Abort.FAILED for: the wait goes on.\n"
 "Checkpoint: yes.  Raises: what the task is rescheduled with; Cancelled.");
 
 static PyObject *
-api_wait_task_rescheduled(PyObject *module, PyObject *abort_func)
+api_wait_task_rescheduled(PyObject *module, PyObject *const *args,
+                          Py_ssize_t nargs, PyObject *kwnames)
 {
-    return api_trap(module, &tac_wait_task_rescheduled_ops, abort_func);
+    PyObject *abort_func =
+        api_one("wait_task_rescheduled", "abort_func", args, nargs, kwnames);
+    return abort_func == NULL
+               ? NULL
+               : api_trap(module, &tac_wait_task_rescheduled_ops, abort_func);
 }
 
 PyDoc_STRVAR(api_wait_all_tasks_blocked_doc,
@@ -177,51 +202,62 @@ api_wait_all_tasks_blocked(PyObject *module, PyObject *const *args,
 }
 
 PyDoc_STRVAR(api_temporarily_detach_doc,
-"temporarily_detach_coroutine_object(abort_func, /)\n--\n\n"
+"temporarily_detach_coroutine_object(abort_func)\n--\n\n"
 "Lend the running coroutine to another runner; returns what that one sends.\n"
 "The task stays, blocked, until the coroutine is reattached.");
 
 static PyObject *
-api_temporarily_detach(PyObject *module, PyObject *abort_func)
+api_temporarily_detach(PyObject *module, PyObject *const *args,
+                       Py_ssize_t nargs, PyObject *kwnames)
 {
-    return api_trap(module, &tac_temporarily_detach_ops, abort_func);
+    PyObject *abort_func = api_one("temporarily_detach_coroutine_object",
+                                  "abort_func", args, nargs, kwnames);
+    return abort_func == NULL
+               ? NULL
+               : api_trap(module, &tac_temporarily_detach_ops, abort_func);
 }
 
 PyDoc_STRVAR(api_permanently_detach_doc,
-"permanently_detach_coroutine_object(final_outcome, /)\n--\n\n"
+"permanently_detach_coroutine_object(final_outcome)\n--\n\n"
 "Give the running coroutine away; its task ends with `final_outcome`.\n\n"
 "Raises: RuntimeError while the task has nurseries open.");
 
 static PyObject *
-api_permanently_detach(PyObject *module, PyObject *outcome)
+api_permanently_detach(PyObject *module, PyObject *const *args,
+                       Py_ssize_t nargs, PyObject *kwnames)
 {
-    return api_trap(module, &tac_permanently_detach_ops, outcome);
+    PyObject *outcome = api_one("permanently_detach_coroutine_object",
+                               "final_outcome", args, nargs, kwnames);
+    return outcome == NULL
+               ? NULL
+               : api_trap(module, &tac_permanently_detach_ops, outcome);
 }
 
 PyDoc_STRVAR(api_reattach_doc,
-"reattach_detached_coroutine_object(task, yield_value, /)\n--\n\n"
+"reattach_detached_coroutine_object(task, yield_value)\n--\n\n"
 "End a temporary detachment: yield `yield_value` to the other runner a last\n"
 "time and go on as `task`.  Raises: RuntimeError when the running coroutine\n"
 "is not the task's.");
 
 static PyObject *
-api_reattach(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
+api_reattach(PyObject *module, PyObject *const *args, Py_ssize_t nargs,
+             PyObject *kwnames)
 {
-    TacState *state = tac_state_of_module(module);
-    if (nargs != 2 || !Py_IS_TYPE(args[0], state->task_type)) {
-        PyErr_SetString(PyExc_TypeError,
-                        "reattach_detached_coroutine_object() takes a Task "
-                        "and a value");
+    static const char *const names[] = {"task", "yield_value", NULL};
+    static const struct tac_params params = {
+        "reattach_detached_coroutine_object", 2, 2, names};
+    PyObject *values[2] = {NULL, NULL};
+    if (tac_args_bind(&params, args, nargs, kwnames, values) < 0) {
         return NULL;
     }
-    return (PyObject *)tac_trap_new(state, &tac_reattach_ops, args[0],
-                                    args[1]);
+    return (PyObject *)tac_trap_new(tac_state_of_module(module),
+                                    &tac_reattach_ops, values[0], values[1]);
 }
 
 /* Plain functions -------------------------------------------------------------------- */
 
 PyDoc_STRVAR(api_reschedule_doc,
-"reschedule(task, next_send=<Value(None)>, /)\n--\n\n"
+"reschedule(task, next_send=<Value(None)>)\n--\n\n"
 "Make a sleeping task runnable, with an outcome (an object with ``error`` or\n"
 "``value``) that its wait_task_rescheduled() returns or raises.\n\n"
 "Raises: AssertionError when it is runnable already.  Checkpoint: no.");
@@ -261,15 +297,17 @@ api_reschedule(PyObject *module, PyObject *const *args, Py_ssize_t nargs,
 }
 
 PyDoc_STRVAR(api_notify_closing_doc,
-"notify_closing(fd, /)\n--\n\n"
+"notify_closing(fd)\n--\n\n"
 "Wake the tasks that wait for `fd` with ClosedResourceError, before it is\n"
 "closed.  An fd that nobody waits for is ignored.  Checkpoint: no.");
 
 static PyObject *
-api_notify_closing(PyObject *module, PyObject *arg)
+api_notify_closing(PyObject *module, PyObject *const *args,
+                   Py_ssize_t nargs, PyObject *kwnames)
 {
+    PyObject *arg = api_one("notify_closing", "fd", args, nargs, kwnames);
     TacRunner *runner = tac_runner_current(tac_state_of_module(module));
-    if (runner == NULL) {
+    if (arg == NULL || runner == NULL) {
         return NULL;
     }
     long fd = PyLong_Check(arg) ? PyLong_AsLong(arg) : tac_args_fd(arg);
@@ -468,28 +506,34 @@ api_spawn_system_task(PyObject *module, PyObject *const *args,
 }
 
 PyDoc_STRVAR(api_add_instrument_doc,
-"add_instrument(instrument, /)\n--\n\n"
+"add_instrument(instrument)\n--\n\n"
 "Let an instrument watch the run from now on; no-op when it does.");
 
 static PyObject *
-api_add_instrument(PyObject *module, PyObject *instrument)
+api_add_instrument(PyObject *module, PyObject *const *args,
+                   Py_ssize_t nargs, PyObject *kwnames)
 {
+    PyObject *instrument =
+        api_one("add_instrument", "instrument", args, nargs, kwnames);
     TacRunner *runner = tac_runner_current(tac_state_of_module(module));
-    if (runner == NULL || tac_instruments_add(runner, instrument) < 0) {
+    if (instrument == NULL || runner == NULL || tac_instruments_add(runner, instrument) < 0) {
         return NULL;
     }
     Py_RETURN_NONE;
 }
 
 PyDoc_STRVAR(api_remove_instrument_doc,
-"remove_instrument(instrument, /)\n--\n\n"
+"remove_instrument(instrument)\n--\n\n"
 "Stop an instrument.  Raises: KeyError when it does not watch.");
 
 static PyObject *
-api_remove_instrument(PyObject *module, PyObject *instrument)
+api_remove_instrument(PyObject *module, PyObject *const *args,
+                      Py_ssize_t nargs, PyObject *kwnames)
 {
+    PyObject *instrument =
+        api_one("remove_instrument", "instrument", args, nargs, kwnames);
     TacRunner *runner = tac_runner_current(tac_state_of_module(module));
-    if (runner == NULL || tac_instruments_remove(runner, instrument) < 0) {
+    if (instrument == NULL || runner == NULL || tac_instruments_remove(runner, instrument) < 0) {
         return NULL;
     }
     Py_RETURN_NONE;
@@ -507,19 +551,19 @@ static PyMethodDef api_functions[] = {
     {"sleep", API_FAST(api_sleep), API_KW, api_sleep_doc},
     {"sleep_until", API_FAST(api_sleep_until), API_KW, api_sleep_until_doc},
     {"sleep_forever", api_sleep_forever, METH_NOARGS, api_sleep_forever_doc},
-    {"wait_readable", api_wait_readable, METH_O, api_wait_readable_doc},
-    {"wait_writable", api_wait_writable, METH_O, api_wait_writable_doc},
-    {"notify_closing", api_notify_closing, METH_O, api_notify_closing_doc},
-    {"wait_task_rescheduled", api_wait_task_rescheduled, METH_O,
+    {"wait_readable", API_FAST(api_wait_readable), API_KW, api_wait_readable_doc},
+    {"wait_writable", API_FAST(api_wait_writable), API_KW, api_wait_writable_doc},
+    {"notify_closing", API_FAST(api_notify_closing), API_KW, api_notify_closing_doc},
+    {"wait_task_rescheduled", API_FAST(api_wait_task_rescheduled), API_KW,
      api_wait_task_rescheduled_doc},
     {"wait_all_tasks_blocked", API_FAST(api_wait_all_tasks_blocked), API_KW,
      api_wait_all_tasks_blocked_doc},
-    {"temporarily_detach_coroutine_object", api_temporarily_detach, METH_O,
+    {"temporarily_detach_coroutine_object", API_FAST(api_temporarily_detach), API_KW,
      api_temporarily_detach_doc},
-    {"permanently_detach_coroutine_object", api_permanently_detach, METH_O,
+    {"permanently_detach_coroutine_object", API_FAST(api_permanently_detach), API_KW,
      api_permanently_detach_doc},
-    {"reattach_detached_coroutine_object", API_FAST(api_reattach),
-     METH_FASTCALL, api_reattach_doc},
+    {"reattach_detached_coroutine_object", API_FAST(api_reattach), API_KW,
+     api_reattach_doc},
     {"reschedule", API_FAST(api_reschedule), API_KW, api_reschedule_doc},
     {"open_nursery", API_FAST(api_open_nursery), API_KW,
      api_open_nursery_doc},
@@ -540,8 +584,8 @@ static PyMethodDef api_functions[] = {
     {"in_trio_task", api_in_trio_task, METH_NOARGS, api_in_trio_task_doc},
     {"spawn_system_task", API_FAST(api_spawn_system_task), API_KW,
      api_spawn_system_task_doc},
-    {"add_instrument", api_add_instrument, METH_O, api_add_instrument_doc},
-    {"remove_instrument", api_remove_instrument, METH_O,
+    {"add_instrument", API_FAST(api_add_instrument), API_KW, api_add_instrument_doc},
+    {"remove_instrument", API_FAST(api_remove_instrument), API_KW,
      api_remove_instrument_doc},
     {NULL},
 };

@@ -149,7 +149,16 @@ sleep_forever_begin(TacTrap *trap, TacTask *task)
     return TAC_TRAP_WAIT;
 }
 
+static enum tac_trap_step
+sleep_forever_resume(TacTrap *trap, TacTask *task)
+{
+    PyErr_SetString(PyExc_RuntimeError,
+                    "Should never have been rescheduled!");
+    return TAC_TRAP_ERROR;
+}
+
 const struct tac_trap_ops tac_sleep_forever_ops = {
     .name = "sleep_forever",
     .begin = sleep_forever_begin,
+    .resume = sleep_forever_resume,
 };

@@ -2,7 +2,7 @@
  *
  * A C task has no Python object until somebody looks at it; then it gets a
  * NativeTask, which holds the C task's owner, so that the two can refer to
- * each other safely.  Two looks give two faces; they compare equal.
+ * each other: the task's pointer to its face is cleared when that dies.
  */
 #include "base/compat.h"
 #include "core/nursery.h"
@@ -65,10 +65,12 @@ tac_ctask_exit(struct tac_task *task, PyObject *exc)
     Py_XINCREF(nursery);
     TacRunner *runner = task->runner;
     PyObject *owner = Py_NewRef(task->ops->owner(task));
-    bool listened =
-        tac_instruments_has(&runner->instruments, TAC_HOOK_TASK_EXITED);
     int rc = 0;
-    PyObject *face = listened ? task->ops->object(task) : NULL;
+    /* The face outlives the unlinking: for the hooks that follow. */
+    PyObject *face =
+        tac_instruments_has(&runner->instruments, TAC_HOOK_TASK_EXITED)
+            ? task->ops->object(task)
+            : NULL;
     tac_list_unlink(&task->sibling_node);
     if (nursery != NULL) {
         rc = tac_nursery_child_finished(nursery, task, exc);
@@ -86,13 +88,17 @@ tac_ctask_exit(struct tac_task *task, PyObject *exc)
 /* The face ------------------------------------------------------------------ */
 
 PyObject *
-tac_native_task_new(TacState *state, struct tac_task *task)
+tac_native_task(TacState *state, struct tac_task *task)
 {
+    if (task->face != NULL) {
+        return Py_NewRef(task->face);
+    }
     PyTypeObject *type = state->native_task_type;
     TacNativeTask *face = (TacNativeTask *)type->tp_alloc(type, 0);
     if (face != NULL) {
         face->task = task;
         face->owner = Py_NewRef(task->ops->owner(task));
+        task->face = (PyObject *)face;
     }
     return (PyObject *)face;
 }
@@ -108,7 +114,10 @@ native_tp_traverse(TacNativeTask *face, visitproc visit, void *arg)
 static int
 native_tp_clear(TacNativeTask *face)
 {
-    face->task = NULL;
+    if (face->task != NULL) {
+        face->task->face = NULL;
+        face->task = NULL;
+    }
     Py_CLEAR(face->owner);
     return 0;
 }
@@ -129,23 +138,6 @@ native_tp_repr(TacNativeTask *face)
     return PyUnicode_FromFormat(
         "<NativeTask '%s' at %p>",
         face->task == NULL ? "?" : face->task->ops->name, face->task);
-}
-
-static PyObject *
-native_tp_richcompare(TacNativeTask *face, PyObject *other, int op)
-{
-    if ((op != Py_EQ && op != Py_NE) || Py_TYPE(other) != Py_TYPE(face)) {
-        Py_RETURN_NOTIMPLEMENTED;
-    }
-    bool same = face->task == ((TacNativeTask *)other)->task;
-    return PyBool_FromLong(same == (op == Py_EQ));
-}
-
-static Py_hash_t
-native_tp_hash(TacNativeTask *face)
-{
-    Py_hash_t hash = (Py_hash_t)((uintptr_t)face->task >> 4);
-    return hash == -1 ? -2 : hash;
 }
 
 static PyObject *
@@ -211,8 +203,7 @@ static PyGetSetDef native_getset[] = {
 };
 
 PyDoc_STRVAR(native_doc,
-"A task that is written in C, as introspection shows it.\n\n"
-"Two of them are equal if they stand for the same task.");
+"A task that is written in C, as introspection shows it.");
 
 static PyType_Slot native_slots[] = {
     {Py_tp_doc, (void *)native_doc},
@@ -220,8 +211,6 @@ static PyType_Slot native_slots[] = {
     {Py_tp_clear, native_tp_clear},
     {Py_tp_dealloc, native_tp_dealloc},
     {Py_tp_repr, native_tp_repr},
-    {Py_tp_richcompare, native_tp_richcompare},
-    {Py_tp_hash, native_tp_hash},
     {Py_tp_methods, native_methods},
     {Py_tp_getset, native_getset},
     {0, NULL},

@@ -231,22 +231,12 @@ static int
 entryq_step(struct tac_task *task)
 {
     TacRunner *runner = entryq_runner(entryq_of(task));
-    struct tac_instruments *instruments = &runner->instruments;
     if (runner->home != NULL && runner->enter_home != NULL
         && runner->enter_home(runner, NULL) < 0)
     {
         return -1;
     }
-    if (tac_instruments_has(instruments, TAC_HOOK_BEFORE_TASK_STEP)) {
-        tac_instruments_call_task(runner, TAC_HOOK_BEFORE_TASK_STEP, task);
-    }
-    int rc = entryq_step_body(runner);
-    if (rc == 0 && task->runner != NULL
-        && tac_instruments_has(instruments, TAC_HOOK_AFTER_TASK_STEP))
-    {
-        tac_instruments_call_task(runner, TAC_HOOK_AFTER_TASK_STEP, task);
-    }
-    return rc;
+    return entryq_step_body(runner);
 }
 
 /* The run is over: what is queued still runs, then the task ends. */
@@ -267,7 +257,7 @@ entryq_owner(struct tac_task *task)
 static PyObject *
 entryq_object(struct tac_task *task)
 {
-    return tac_native_task_new(entryq_runner(entryq_of(task))->state, task);
+    return tac_native_task(entryq_runner(entryq_of(task))->state, task);
 }
 
 static const struct tac_task_ops entryq_ops = {

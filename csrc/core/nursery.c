@@ -175,7 +175,7 @@ tac_nursery_exit_abort(TacNursery *nursery, TacTask *task,
 }
 
 static const char NURSERY_NONSTRICT_NOTE[] =
-    "This is a loose ExceptionGroup, and may be collapsed by Trio if it only "
+    "This is a \"loose\" ExceptionGroup, and may be collapsed by Trio if it only "
     "contains one exception. Learn how to avoid this error message and "
     "propagate the exception group by setting strict_exception_groups=True.";
 

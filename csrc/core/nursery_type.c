@@ -226,25 +226,40 @@ nursery_tp_dealloc(TacNursery *nursery)
     Py_DECREF(type);
 }
 
-static const char *const nursery_start_names[] = {"name", NULL};
+static const char *const nursery_start_names[] = {"async_fn", "name", NULL};
 static const struct tac_params nursery_start_soon_params = {
-    "start_soon", 0, 0, nursery_start_names};
+    "start_soon", 1, 1, nursery_start_names};
+static const struct tac_params nursery_start_params = {
+    "start", 1, 1, nursery_start_names};
 
+/* Both methods take (async_fn, *args, name=None): `values` gets the function
+ * and the name; `*args`, `*nargs` become what is to be passed on. */
 static int
-nursery_need_fn(const char *method, Py_ssize_t nargs)
+nursery_bind(const struct tac_params *params, PyObject *const **args,
+             Py_ssize_t *nargs, PyObject *kwnames, PyObject **values)
 {
-    if (nargs < 1) {
+    if (kwnames != NULL
+        && tac_args_bind_keywords(params, *args, *nargs, kwnames, values) < 0)
+    {
+        return -1;
+    }
+    if (*nargs > 0) {
+        values[0] = (*args)[0];
+        (*args)++;
+        (*nargs)--;
+    }
+    if (values[0] == NULL) {
         PyErr_Format(PyExc_TypeError,
                      "%s() missing 1 required positional argument: "
                      "'async_fn'",
-                     method);
+                     params->function);
         return -1;
     }
     return 0;
 }
 
 PyDoc_STRVAR(nursery_start_soon_doc,
-"start_soon($self, async_fn, /, *args, name=None)\n--\n\n"
+"start_soon($self, async_fn, *args, name=None)\n--\n\n"
 "Spawn a child task that runs ``async_fn(*args)``, and return at once.\n\n"
 "name: a str, or what to take the task's name from.\n"
 "Raises: RuntimeError once the nursery is closed; TypeError when async_fn is\n"
@@ -254,20 +269,23 @@ static PyObject *
 nursery_start_soon(TacNursery *nursery, PyObject *const *args,
                    Py_ssize_t nargs, PyObject *kwnames)
 {
-    PyObject *name = NULL;
-    TacRunner *runner;
-    if (nursery_need_fn("start_soon", nargs) < 0
-        || (kwnames != NULL
-            && tac_args_bind_keywords(&nursery_start_soon_params, args, nargs,
-                                      kwnames, &name) < 0)
-        || (runner = tac_runner_current(nursery->state)) == NULL)
+    PyObject *values[2] = {NULL, NULL};
+    TacRunner *runner = tac_runner_current(nursery->state);
+    if (runner == NULL
+        || nursery_bind(&nursery_start_soon_params, &args, &nargs, kwnames,
+                        values) < 0)
     {
         return NULL;
     }
-    struct tac_spawn how = {.fn = args[0],
-                            .args = args + 1,
-                            .nargs = nargs - 1,
-                            .name = name,
+    if (!nursery->closed && nursery->parent_task->base.runner != runner) {
+        PyErr_SetString(PyExc_RuntimeError,
+                        "the nursery belongs to another run");
+        return NULL;
+    }
+    struct tac_spawn how = {.fn = values[0],
+                            .args = args,
+                            .nargs = nargs,
+                            .name = values[1],
                             .nursery = nursery};
     TacTask *task = tac_task_spawn(runner, &how);
     if (task == NULL) {
@@ -278,7 +296,7 @@ nursery_start_soon(TacNursery *nursery, PyObject *const *args,
 }
 
 PyDoc_STRVAR(nursery_start_doc,
-"start($self, async_fn, /, *args, name=None)\n--\n\n"
+"start($self, async_fn, *args, name=None)\n--\n\n"
 "Spawn a child task and wait until it calls ``task_status.started()``.\n\n"
 "Returns: an awaitable of the value given to started().\n"
 "Raises: the child's error if it ends before; RuntimeError if it ends without\n"
@@ -288,14 +306,13 @@ static PyObject *
 nursery_start(TacNursery *nursery, PyObject *const *args, Py_ssize_t nargs,
               PyObject *kwnames)
 {
-    PyObject *name = NULL;
-    if (nursery_need_fn("start", nargs) < 0
-        || tac_args_bind_keywords(&nursery_start_soon_params, args, nargs,
-                                  kwnames, &name) < 0)
+    PyObject *values[2] = {NULL, NULL};
+    if (nursery_bind(&nursery_start_params, &args, &nargs, kwnames, values)
+        < 0)
     {
         return NULL;
     }
-    return tac_start_new(nursery, args, nargs, name);
+    return tac_start_new(nursery, values[0], args, nargs, values[1]);
 }
 
 static PyObject *
@@ -319,6 +336,12 @@ nursery_get_child_tasks(TacNursery *nursery, void *closure)
     return frozen;
 }
 
+static PyObject *
+nursery_get_cancel_status(TacNursery *nursery, void *closure)
+{
+    return tac_cancel_status(nursery->scope);
+}
+
 static PyMethodDef nursery_methods[] = {
     {"start_soon", (PyCFunction)(void (*)(void))nursery_start_soon,
      METH_FASTCALL | METH_KEYWORDS, nursery_start_soon_doc},
@@ -331,6 +354,7 @@ static PyGetSetDef nursery_getset[] = {
     {"child_tasks", (getter)nursery_get_child_tasks, NULL,
      "A frozenset of the tasks that live in the nursery now."},
     {"_children", (getter)nursery_get_child_tasks, NULL, NULL},
+    {"_cancel_status", (getter)nursery_get_cancel_status, NULL, NULL},
     {"__dict__", PyObject_GenericGetDict, PyObject_GenericSetDict, NULL},
     {NULL},
 };

@@ -411,6 +411,10 @@ static PyObject *
 lot_tp_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
     TacState *state = tac_state_of_type(type);
+    if (PyTuple_GET_SIZE(args) != 0 || (kwargs && PyDict_GET_SIZE(kwargs))) {
+        PyErr_SetString(PyExc_TypeError, "ParkingLot() takes no arguments");
+        return NULL;
+    }
     TacParkingLot *lot =
         state == NULL ? NULL : (TacParkingLot *)type->tp_alloc(type, 0);
     if (lot != NULL) {

@@ -247,11 +247,47 @@ run_toss(TacRunner *runner)
     return (x * UINT64_C(2685821657736338717)) >> 63;
 }
 
+/* Tell the instruments of a step; the task's face is kept for the end of the
+ * step, when the task may be no more. */
+static PyObject *
+run_step_face(TacRunner *runner, struct tac_task *task)
+{
+    PyObject *face = task->ops->object(task);
+    if (face == NULL) {
+        PyErr_Clear();
+    }
+    else if (tac_instruments_has(&runner->instruments,
+                                 TAC_HOOK_BEFORE_TASK_STEP)) {
+        tac_instruments_call(runner, TAC_HOOK_BEFORE_TASK_STEP, face);
+    }
+    return face;
+}
+
 static enum tac_turn
 run_step(TacRunner *runner, struct tac_task *task)
 {
+    struct tac_instruments *instruments = &runner->instruments;
+    PyObject *face = NULL;
+    /* An exit drops the runner's reference. */
+    PyObject *held = tac_task_is_coroutine(task)
+                         ? Py_NewRef(tac_task_of(task))
+                         : NULL;
     runner->current = task;
+    if (tac_instruments_has(instruments, TAC_HOOK_BEFORE_TASK_STEP)
+        || tac_instruments_has(instruments, TAC_HOOK_AFTER_TASK_STEP))
+    {
+        face = run_step_face(runner, task);
+    }
     int rc = task->ops->step(task);
+    if (rc == 0
+        && tac_instruments_has(instruments, TAC_HOOK_AFTER_TASK_STEP)
+        && (face != NULL || held != NULL))
+    {
+        tac_instruments_call(runner, TAC_HOOK_AFTER_TASK_STEP,
+                             face != NULL ? face : held);
+    }
+    Py_XDECREF(face);
+    Py_XDECREF(held);
     runner->current = NULL;
     if (rc == 0) {
         return TAC_TURN_OK;

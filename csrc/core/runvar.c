@@ -4,6 +4,7 @@
  */
 #include "core/runvar.h"
 
+#include "base/args.h"
 #include "base/compat.h"
 #include "core/run.h"
 
@@ -37,32 +38,31 @@ runvar_runner(TacRunVar *var)
 }
 
 PyDoc_STRVAR(runvar_get_doc,
-"get($self, default=<none>, /)\n--\n\n"
+"get($self, /, default=<none>)\n--\n\n"
 "The variable's value in this run, else `default`, else the default it was\n"
 "made with.  Raises: LookupError when there is none of them; RuntimeError\n"
 "outside of a run.");
 
 static PyObject *
-runvar_get(TacRunVar *var, PyObject *const *args, Py_ssize_t nargs)
+runvar_get(TacRunVar *var, PyObject *const *args, Py_ssize_t nargs,
+           PyObject *kwnames)
 {
-    TacRunner *runner = runvar_runner(var);
-    if (runner == NULL) {
+    static const char *const names[] = {"default", NULL};
+    static const struct tac_params params = {"get", 1, 0, names};
+    PyObject *fallback = var->fallback;
+    if (tac_args_bind(&params, args, nargs, kwnames, &fallback) < 0) {
         return NULL;
     }
-    if (nargs > 1) {
-        PyErr_Format(PyExc_TypeError, "get expected at most 1 argument, "
-                                      "got %zd", nargs);
+    TacRunner *runner = runvar_runner(var);
+    if (runner == NULL) {
         return NULL;
     }
     PyObject *value;
     if (PyDict_GetItemRef(runner->locals, (PyObject *)var, &value) != 0) {
         return value;
     }
-    if (nargs == 1) {
-        return Py_NewRef(args[0]);
-    }
-    if (var->fallback != NULL) {
-        return Py_NewRef(var->fallback);
+    if (fallback != NULL) {
+        return Py_NewRef(fallback);
     }
     PyErr_SetObject(PyExc_LookupError, (PyObject *)var);
     return NULL;
@@ -190,8 +190,8 @@ runvar_tp_dealloc(TacRunVar *var)
 }
 
 static PyMethodDef runvar_methods[] = {
-    {"get", (PyCFunction)(void (*)(void))runvar_get, METH_FASTCALL,
-     runvar_get_doc},
+    {"get", (PyCFunction)(void (*)(void))runvar_get,
+     METH_FASTCALL | METH_KEYWORDS, runvar_get_doc},
     {"set", (PyCFunction)runvar_set, METH_O, runvar_set_doc},
     {"reset", (PyCFunction)runvar_reset, METH_O, runvar_reset_doc},
     {"__class_getitem__", Py_GenericAlias, METH_O | METH_CLASS,

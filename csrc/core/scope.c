@@ -421,14 +421,6 @@ scope_encloses(const TacScope *scope, const TacScope *other)
     return false;
 }
 
-#define SCOPE_ADVICE                                                         \
-    "\nThis is most likely a bug in the code that uses cancel scopes and "   \
-    "nurseries: from now on the run's state is unreliable.\n"                \
-    "Usual causes: a generator that yields inside a cancel scope or "        \
-    "nursery without being a context manager; __enter__ and __exit__ "       \
-    "called by hand; an ExitStack that closes scopes in another order than " \
-    "they were opened in; parts of one coroutine driven in different tasks."
-
 /* Leave the scope that `task` is in; 1 when the exit is refused. */
 static int
 scope_leave(TacScope *scope, TacTask *task, PyObject **exc)
@@ -443,18 +435,16 @@ scope_leave(TacScope *scope, TacTask *task, PyObject **exc)
     if (!scope_encloses(scope, inmost)) {
         scope_corrupted(exc,
                         "Cancel scope stack corrupted: attempted to exit %R "
-                        "from unrelated %R" SCOPE_ADVICE,
+                        "from unrelated %R" TAC_MISNESTING_ADVICE,
                         scope, task);
         return 1;
     }
     scope_corrupted(exc,
                     "Cancel scope stack corrupted: attempted to exit %R in "
-                    "%R that's still within its child %R" SCOPE_ADVICE,
+                    "%R that's still within its child %R" TAC_MISNESTING_ADVICE,
                     scope, task, inmost);
     return tac_task_activate(&task->base, scope->parent);
 }
-
-#undef SCOPE_ADVICE
 
 static int
 scope_mark_abandoned(TacScope *scope)

@@ -21,6 +21,15 @@
 #include "core/deadline.h"
 #include "core/task.h"
 
+/* What the errors for improper nesting end with. */
+#define TAC_MISNESTING_ADVICE                                                         \
+    "\nThis is most likely a bug in the code that uses cancel scopes and "   \
+    "nurseries: from now on the run's state is unreliable.\n"                \
+    "Usual causes: a generator that yields inside a cancel scope or "        \
+    "nursery without being a context manager; __enter__ and __exit__ "       \
+    "called by hand; an ExitStack that closes scopes in another order than " \
+    "they were opened in; parts of one coroutine driven in different tasks."
+
 typedef struct TacScope {
     PyObject_HEAD
     TacState *state;               /* borrowed: the type holds the module */
@@ -85,6 +94,11 @@ double tac_scope_effective_deadline(const TacScope *scope);
  * True, False, or NULL with `remaining` raised, its __context__ kept. */
 PyObject *tac_scope_exit_value(PyObject *exc, PyObject *remaining);
 
+/* A view of the scope's place in the tree (NULL: None), for introspection.
+ * Returns: new ref | NULL+exc. */
+PyObject *tac_cancel_status(TacScope *scope);
+
+int tac_cancel_status_add_types(PyObject *module, TacState *state);
 int tac_scope_add_types(PyObject *module, TacState *state);
 
 #endif

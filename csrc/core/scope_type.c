@@ -420,6 +420,12 @@ scope_get_cancel_called(TacScope *scope, void *closure)
     return PyBool_FromLong(scope->cancel_called);
 }
 
+static PyObject *
+scope_get_cancel_status(TacScope *scope, void *closure)
+{
+    return tac_cancel_status(scope->active ? scope : NULL);
+}
+
 static PyMethodDef scope_methods[] = {
     {"__enter__", (PyCFunction)scope_py_enter, METH_NOARGS, scope_enter_doc},
     {"__exit__", (PyCFunction)(void (*)(void))scope_py_exit, METH_FASTCALL,
@@ -444,6 +450,7 @@ static PyGetSetDef scope_getset[] = {
      "True: cancellation of enclosing scopes does not reach inside."},
     {"cancel_called", (getter)scope_get_cancel_called, NULL,
      "True once cancel() was called or the deadline has passed."},
+    {"_cancel_status", (getter)scope_get_cancel_status, NULL, NULL},
     {NULL},
 };
 

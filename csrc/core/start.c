@@ -382,8 +382,8 @@ static const struct tac_trap_ops start_ops = {
 };
 
 PyObject *
-tac_start_new(TacNursery *nursery, PyObject *const *args, Py_ssize_t nargs,
-              PyObject *name)
+tac_start_new(TacNursery *nursery, PyObject *fn, PyObject *const *args,
+              Py_ssize_t nargs, PyObject *name)
 {
     TacState *state = nursery->state;
     PyTypeObject *type = state->task_status_type;
@@ -394,10 +394,11 @@ tac_start_new(TacNursery *nursery, PyObject *const *args, Py_ssize_t nargs,
     PyObject *trap = NULL;
     status->target = (TacNursery *)Py_NewRef(nursery);
     status->name = Py_XNewRef(name);
-    status->call = PyTuple_New(nargs);
+    status->call = PyTuple_New(nargs + 1);
     if (status->call != NULL) {
+        PyTuple_SET_ITEM(status->call, 0, Py_NewRef(fn));
         for (Py_ssize_t i = 0; i < nargs; i++) {
-            PyTuple_SET_ITEM(status->call, i, Py_NewRef(args[i]));
+            PyTuple_SET_ITEM(status->call, i + 1, Py_NewRef(args[i]));
         }
         trap = (PyObject *)tac_trap_new(state, &start_ops,
                                         (PyObject *)status, NULL);

@@ -8,10 +8,11 @@
 
 #include "core/nursery.h"
 
-/* The awaitable of nursery.start(fn, *args).  `args`: fn first.  All
- * borrowed; `name` may be NULL.  Returns: new ref | NULL+exc. */
-PyObject *tac_start_new(TacNursery *nursery, PyObject *const *args,
-                        Py_ssize_t nargs, PyObject *name);
+/* The awaitable of nursery.start(fn, *args).  All borrowed; `name` may be
+ * NULL.  Returns: new ref | NULL+exc. */
+PyObject *tac_start_new(TacNursery *nursery, PyObject *fn,
+                        PyObject *const *args, Py_ssize_t nargs,
+                        PyObject *name);
 
 int tac_start_add_types(PyObject *module, TacState *state);
 

@@ -296,25 +296,13 @@ task_step_body(TacTask *task)
 static int
 task_step(struct tac_task *base)
 {
-    TacTask *task = tac_task_of(base);
     TacRunner *runner = base->runner;
-    struct tac_instruments *instruments = &runner->instruments;
     if (base->home != runner->home && runner->enter_home != NULL
         && runner->enter_home(runner, base->home) < 0)
     {
         return -1;
     }
-    Py_INCREF(task); /* an exit drops the runner's reference */
-    if (tac_instruments_has(instruments, TAC_HOOK_BEFORE_TASK_STEP)) {
-        tac_instruments_call_task(runner, TAC_HOOK_BEFORE_TASK_STEP, base);
-    }
-    int rc = task_step_body(task);
-    if (rc == 0 && tac_instruments_has(instruments, TAC_HOOK_AFTER_TASK_STEP))
-    {
-        tac_instruments_call_task(runner, TAC_HOOK_AFTER_TASK_STEP, base);
-    }
-    Py_DECREF(task);
-    return rc;
+    return task_step_body(tac_task_of(base));
 }
 
 /* The exit (R28) ------------------------------------------------------------ */
@@ -368,7 +356,7 @@ task_misnesting_error(TacTask *task, PyObject *own_error)
     const char *what = nursery ? "Nursery" : "Cancel scope";
     PyErr_Format(PyExc_RuntimeError,
                  "%s stack corrupted: %s surrounding %R was closed before "
-                 "the task exited",
+                 "the task exited" TAC_MISNESTING_ADVICE,
                  what, what, task);
     PyObject *error = PyErr_GetRaisedException();
     tac_err_set_context(error, own_error);

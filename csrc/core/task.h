@@ -75,6 +75,7 @@ struct tac_task {
     struct TacNursery *parent_nursery; /* owned; NULL for init */
     struct TacScope *scope; /* owned: the innermost cancel scope */
     PyObject *home; /* owned, opaque to the core: see runner->enter_home */
+    PyObject *face; /* borrowed: a C task's NativeTask, while it lives */
     bool abortable; /* I3 */
 };
 
@@ -185,9 +186,9 @@ int tac_ctask_exit(struct tac_task *task, PyObject *exc);
 /* The same where nothing may run or fail (dealloc): the nursery is not told. */
 void tac_ctask_unlink(struct tac_task *task);
 
-/* A new NativeTask for a C task: what most species' `object` is.
+/* The NativeTask of a C task: what most species' `object` is.
  * Returns: new ref | NULL+exc. */
-PyObject *tac_native_task_new(TacState *state, struct tac_task *task);
+PyObject *tac_native_task(TacState *state, struct tac_task *task);
 
 /* repr(task) for a reason text.  Returns: new ref | NULL+exc. */
 PyObject *tac_task_repr(struct tac_task *task);

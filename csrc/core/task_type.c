@@ -214,10 +214,9 @@ task_get_runner(TacTask *task, void *closure)
 }
 
 static PyObject *
-task_get_scope(TacTask *task, void *closure)
+task_get_cancel_status(TacTask *task, void *closure)
 {
-    return Py_NewRef(task->base.scope == NULL ? Py_None
-                                              : (PyObject *)task->base.scope);
+    return tac_cancel_status(task->base.scope);
 }
 
 static int
@@ -270,8 +269,8 @@ static PyGetSetDef task_getset[] = {
      NULL},
     {"_child_nurseries", (getter)task_get_child_nurseries, NULL, NULL},
     {"_runner", (getter)task_get_runner, NULL, NULL},
-    {"_scope", (getter)task_get_scope, NULL,
-     "The innermost cancel scope that the task is in, or None."},
+    {"_cancel_status", (getter)task_get_cancel_status, NULL,
+     "The place of the task's innermost cancel scope in the tree."},
     {NULL},
 };
 

@@ -107,11 +107,25 @@ trap_do(TacTrap *trap, TacTask *task, enum tac_trap_step step,
     }
 }
 
+/* The task that waits: the running one, unless the trap names it. */
+static TacTask *
+trap_task(TacTrap *trap)
+{
+    if (!trap->ops->names_task) {
+        return tac_task_current(trap->state);
+    }
+    if (!Py_IS_TYPE(trap->first, trap->state->task_type)) {
+        PyErr_Format(PyExc_TypeError, "%s() takes a Task, not %.200s",
+                     trap->ops->name, Py_TYPE(trap->first)->tp_name);
+        return NULL;
+    }
+    return (TacTask *)trap->first;
+}
+
 static PySendResult
 trap_begin(TacTrap *trap, PyObject **result)
 {
-    TacTask *task = trap->ops->names_task ? (TacTask *)trap->first
-                                          : tac_task_current(trap->state);
+    TacTask *task = trap_task(trap);
     if (task == NULL) {
         trap->life = TAC_TRAP_FINISHED;
         return PYGEN_ERROR;
@@ -333,8 +347,14 @@ trap_warn_never_awaited(TacTrap *trap)
 static void
 trap_tp_finalize(TacTrap *trap)
 {
-    if (trap->life == TAC_TRAP_NEW) {
-        trap->life = TAC_TRAP_FINISHED;
+    if (trap->life != TAC_TRAP_NEW) {
+        return;
+    }
+    trap->life = TAC_TRAP_FINISHED;
+    /* An interrupt that hits between the call and its await is no forgotten
+     * await. */
+    if (!PyErr_Occurred()
+        || !PyErr_ExceptionMatches(PyExc_KeyboardInterrupt)) {
         trap_warn_never_awaited(trap);
     }
 }

@@ -8,6 +8,7 @@
 #include "poll/poller.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stddef.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -53,6 +54,9 @@ poller_on_io(struct ev_loop *loop, ev_io *io, int revents)
         (struct tac_watch *)((char *)io - offsetof(struct tac_watch, io));
     struct tac_poller *poller = watch->poller;
     poller->events++;
+    if (!ev_is_active(io)) {
+        tac_list_unlink(&watch->node);
+    }
     /* On EV_ERROR libev has stopped the watcher; fd_kill is what feeds it,
      * and the kernel's own answer was EBADF in all cases but a lost one. */
     watch->ready(watch, revents & EV_ERROR ? EBADF : 0);
@@ -73,6 +77,9 @@ tac_poller_open(struct tac_poller *poller)
 {
     poller->saved = NULL;
     poller->events = 0;
+    tac_list_init(&poller->armed);
+    poller->changed = NULL;
+    poller->changed_len = poller->changed_capacity = 0;
     poller->loop = ev_loop_new(EVFLAG_AUTO | EVFLAG_NOENV);
     if (poller->loop == NULL) {
         if (errno == 0) {
@@ -100,6 +107,67 @@ tac_poller_close(struct tac_poller *poller)
     ev_io_stop(poller->loop, &poller->signals);
     ev_loop_destroy(poller->loop);
     poller->loop = NULL;
+    PyMem_Free(poller->changed);
+    poller->changed = NULL;
+}
+
+/* Fds that were closed while they were watched ------------------------------
+ *
+ * libev tells the kernel of a change at the next poll, and takes an fd that is
+ * not open by then for a bug: where it is built with assertions, as in Debian,
+ * the process ends.  Here it is a user's mistake that asyncio and Trio survive.
+ * So fds with changes are looked at before each poll. */
+
+/* Remember an fd for the next poll; forgetting one for want of memory only
+ * loses the check. */
+static void
+poller_note_change(struct tac_poller *poller, int fd)
+{
+    if (poller->changed_len == poller->changed_capacity) {
+        int capacity = poller->changed_capacity * 2 + 16;
+        int *changed = PyMem_Resize(poller->changed, int, capacity);
+        if (changed == NULL) {
+            return;
+        }
+        poller->changed = changed;
+        poller->changed_capacity = capacity;
+    }
+    poller->changed[poller->changed_len++] = fd;
+}
+
+/* Take all watches of a closed fd out of libev, and tell their owners. */
+static void
+poller_drop_fd(struct tac_poller *poller, int fd)
+{
+    struct tac_list dropped;
+    tac_list_init(&dropped);
+    for (struct tac_list *n = poller->armed.next; n != &poller->armed;) {
+        struct tac_watch *watch = tac_list_entry(n, struct tac_watch, node);
+        n = n->next;
+        if (watch->io.fd == fd) {
+            ev_io_stop(poller->loop, &watch->io);
+            tac_list_unlink(&watch->node);
+            tac_list_append(&dropped, &watch->node);
+        }
+    }
+    struct tac_list *node;
+    while ((node = tac_list_pop_front(&dropped)) != NULL) {
+        struct tac_watch *watch = tac_list_entry(node, struct tac_watch, node);
+        poller->events++;
+        watch->ready(watch, EBADF);
+    }
+}
+
+static void
+poller_check_changes(struct tac_poller *poller)
+{
+    for (int i = 0; i < poller->changed_len; i++) {
+        int fd = poller->changed[i];
+        if (fcntl(fd, F_GETFD) < 0 && errno == EBADF) {
+            poller_drop_fd(poller, fd);
+        }
+    }
+    poller->changed_len = 0;
 }
 
 static void
@@ -121,7 +189,8 @@ void
 tac_poller_poll(struct tac_poller *poller, double timeout_s)
 {
     poller->events = 0;
-    if (timeout_s > 0) {
+    poller_check_changes(poller);
+    if (timeout_s > 0 && poller->events == 0) {
         poller_wait(poller, timeout_s);
     }
     else {
@@ -180,6 +249,7 @@ tac_watch_init(struct tac_watch *watch, struct tac_poller *poller,
                tac_watch_fn ready)
 {
     ev_io_init(&watch->io, poller_on_io, -1, 0);
+    watch->node.next = watch->node.prev = NULL;
     watch->poller = poller;
     watch->ready = ready;
 }
@@ -191,6 +261,9 @@ tac_watch_arm(struct tac_watch *watch, int fd, enum tac_watch_events events)
     ev_io_stop(loop, &watch->io);
     ev_io_set(&watch->io, fd, events);
     ev_io_start(loop, &watch->io);
+    tac_list_unlink(&watch->node);
+    tac_list_append(&watch->poller->armed, &watch->node);
+    poller_note_change(watch->poller, fd);
 }
 
 void
@@ -198,7 +271,9 @@ tac_watch_disarm(struct tac_watch *watch)
 {
     if (ev_is_active(&watch->io) || ev_is_pending(&watch->io)) {
         ev_io_stop(watch->poller->loop, &watch->io);
+        poller_note_change(watch->poller, watch->io.fd);
     }
+    tac_list_unlink(&watch->node);
 }
 
 int

@@ -14,6 +14,8 @@
 #ifndef TAC_POLL_POLLER_H
 #define TAC_POLL_POLLER_H
 
+#include "base/list.h"
+
 #include <Python.h>
 #include <ev.h>
 #include <stdbool.h>
@@ -25,6 +27,10 @@ struct tac_poller {
     PyThreadState *saved;   /* non-NULL while the GIL is let go */
     unsigned events;        /* watches that fired in this poll */
     ev_io signals;          /* of tac_poller_watch_signals */
+    struct tac_list armed;  /* of tac_watch.node */
+    int *changed;           /* owned: fds armed or disarmed since a poll */
+    int changed_len;
+    int changed_capacity;
 };
 
 struct tac_watch;
@@ -40,6 +46,7 @@ enum tac_watch_events {
 
 struct tac_watch {
     ev_io io;
+    struct tac_list node;      /* in poller->armed while armed */
     struct tac_poller *poller; /* borrowed: outlives its armed watches */
     tac_watch_fn ready;
 };

@@ -131,7 +131,7 @@ def test_an_abort_that_cannot_be_called():
     async def main():
         with trio.CancelScope() as scope:
             scope.cancel()
-            await lowlevel.wait_task_rescheduled(None)
+            await lowlevel.wait_task_rescheduled(5)
 
     with unheard():
         with pytest.raises((TypeError, trio.TrioInternalError)) as info:
@@ -216,28 +216,23 @@ def test_aborts_that_wake_each_other():
 def test_aborts_that_cancel_and_shield_other_scopes():
     # R11, R14
     async def main():
-        scopes = []
+        scopes = [trio.CancelScope() for _ in range(10)]
 
-        def abort(raise_cancel):
-            for i, scope in enumerate(scopes):
-                scope.shield = not scope.shield
-                if i % 2:
-                    scope.cancel()
-            return SUCCEEDED
+        async def sleeper(i):
+            def abort(raise_cancel):
+                scopes[(i + 1) % 10].cancel()
+                scopes[(i + 3) % 10].shield = True
+                return SUCCEEDED
 
-        async def sleeper():
-            with trio.CancelScope() as scope:
-                scopes.append(scope)
+            with scopes[i]:
                 await lowlevel.wait_task_rescheduled(abort)
 
         async with trio.open_nursery() as nursery:
-            for _ in range(10):
-                nursery.start_soon(sleeper)
+            for i in range(10):
+                nursery.start_soon(sleeper, i)
             await settle()
             nursery.cancel_scope.cancel()
-            # Whoever was shielded at the wrong moment sleeps on.
-            for scope in scopes:
-                scope.cancel()
+            assert all(scope.cancel_called for scope in scopes)
 
     trio.run(main)
 

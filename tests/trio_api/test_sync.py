@@ -797,11 +797,17 @@ def test_condition_needs_its_lock():
         condition = trio.Condition()
 
         async def check():
-            with pytest.raises(RuntimeError, match="must hold the lock to wai"):
+            with pytest.raises(
+                RuntimeError, match="must hold the lock to wai"
+            ):
                 await condition.wait()
-            with pytest.raises(RuntimeError, match="must hold the lock to not"):
+            with pytest.raises(
+                RuntimeError, match="must hold the lock to not"
+            ):
                 condition.notify()
-            with pytest.raises(RuntimeError, match="must hold the lock to not"):
+            with pytest.raises(
+                RuntimeError, match="must hold the lock to not"
+            ):
                 condition.notify_all()
 
         await check()

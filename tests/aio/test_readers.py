@@ -1,0 +1,205 @@
+"""add_reader and add_writer, and what is registered in the inert selector."""
+
+from __future__ import annotations
+
+import os
+import socket
+
+import pytest
+
+from trio_asyncio_c import _core
+
+from ._helpers import run_briefly, run_until
+
+
+@pytest.fixture
+def pair():
+    left, right = socket.socketpair()
+    left.setblocking(False)
+    right.setblocking(False)
+    yield left, right
+    left.close()
+    right.close()
+
+
+def test_a_reader_runs_while_there_is_data(loop, pair):
+    left, right = pair
+    seen = []
+    loop.add_reader(left, lambda: seen.append(left.recv(1)))
+    right.send(b"ab")
+    run_until(loop, lambda: len(seen) == 2)
+    assert seen == [b"a", b"b"]
+    assert loop.remove_reader(left) is True
+    assert loop.remove_reader(left) is False
+
+
+def test_a_writer_runs_while_there_is_room(loop, pair):
+    left, _ = pair
+    seen = []
+    loop.add_writer(left, seen.append, 1)
+    run_until(loop, lambda: len(seen) >= 3)
+    assert loop.remove_writer(left) is True
+    assert loop.remove_writer(left) is False
+
+
+def test_reading_does_not_starve_behind_a_hot_chain(loop, pair):
+    left, right = pair
+    seen = []
+
+    def chain():
+        if not seen:
+            loop.call_soon(chain)
+        else:
+            loop.stop()
+
+    loop.add_reader(left, lambda: seen.append(left.recv(10)))
+    loop.call_soon(chain)
+    right.send(b"x")
+    loop.run_forever()
+    assert seen == [b"x"]
+    loop.remove_reader(left)
+
+
+def test_readers_run_behind_what_was_queued_before_the_poll(loop, pair):
+    left, right = pair
+    seen = []
+    loop.add_reader(left, lambda: (seen.append("reader"), left.recv(10)))
+    right.send(b"x")
+    loop.call_soon(seen.append, "soon")
+    run_until(loop, lambda: len(seen) >= 2)
+    assert seen == ["soon", "reader"]
+    loop.remove_reader(left)
+
+
+def test_replacing_cancels_the_old_handle(loop, pair):
+    left, right = pair
+    seen = []
+    old = loop._add_reader(left.fileno(), seen.append, "old")
+    new = loop._add_reader(left.fileno(), lambda: seen.append(left.recv(10)))
+    assert old.cancelled()
+    assert not new.cancelled()
+    right.send(b"x")
+    run_until(loop, lambda: seen)
+    assert seen == [b"x"]
+    assert loop._remove_reader(left.fileno())
+    assert new.cancelled()
+
+
+def test_removing_cancels_a_callback_that_is_queued(loop, pair):
+    left, right = pair
+    seen = []
+    loop.add_reader(left, seen.append, "no")
+    right.send(b"x")
+    loop.call_soon(loop.remove_reader, left)
+    run_briefly(loop, turns=3)
+    assert seen == []
+
+
+def test_reader_and_writer_of_one_fd(loop, pair):
+    left, right = pair
+    seen = set()
+    loop.add_reader(left, seen.add, "reader")
+    loop.add_writer(left, seen.add, "writer")
+    right.send(b"x")
+    run_until(loop, lambda: len(seen) == 2)
+    loop.remove_reader(left)
+    seen.clear()
+    run_until(loop, lambda: seen)
+    assert seen == {"writer"}
+    loop.remove_writer(left)
+
+
+def test_selector_shows_the_handles(loop, pair):
+    left, _ = pair
+    reader = loop._add_reader(left, print)
+    writer = loop._add_writer(left, print)
+    key = loop._selector.get_key(left)
+    assert key.data == (reader, writer)
+    assert key.fd == left.fileno()
+    assert key.events == 3
+    assert left.fileno() in loop._selector.get_map()
+    loop._remove_writer(left)
+    assert loop._selector.get_key(left).data == (reader, None)
+    loop._remove_reader(left)
+    with pytest.raises(KeyError):
+        loop._selector.get_key(left)
+    assert loop._selector.select() == []
+    with pytest.raises(RuntimeError, match="add_reader"):
+        loop._selector.register(left, 1)
+
+
+def test_a_closed_file_object_can_be_removed(loop, pair):
+    left, _ = pair
+    loop.add_reader(left, print)
+    left.close()
+    assert loop._remove_reader(left) is True
+
+
+def test_a_closed_fd_is_survived_and_its_number_can_be_used_again(loop, pair):
+    left, right = pair
+    seen = []
+    fd = os.dup(left.fileno())
+    loop.add_reader(fd, seen.append, "old")
+    os.close(fd)
+    run_briefly(loop, turns=2)
+    assert os.dup2(left.fileno(), fd) == fd
+    loop.add_reader(fd, lambda: seen.append(left.recv(10)))
+    right.send(b"x")
+    run_until(loop, lambda: seen)
+    assert seen == [b"x"]
+    loop.remove_reader(fd)
+    os.close(fd)
+
+
+def test_bad_files(loop, tmp_path):
+    with pytest.raises(ValueError, match="Invalid file object"):
+        loop.add_reader("file", print)
+    with pytest.raises(ValueError, match="Invalid file descriptor: -1"):
+        loop.add_reader(-1, print)
+    with pytest.raises(ValueError, match="Invalid file descriptor: -1"):
+        loop.remove_reader(-1)
+    closed = os.dup(0)
+    os.close(closed)
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        loop.add_reader(closed, print)
+    with open(tmp_path / "file", "wb") as file, pytest.raises(PermissionError):
+        loop.add_writer(file, print)
+
+
+def test_remove_after_close(pair):
+    from trio_asyncio_c._loop import EventLoop
+
+    loop = EventLoop()
+    loop.add_reader(pair[0], print)
+    loop.close()
+    assert loop.remove_reader(pair[0]) is False
+    with pytest.raises(RuntimeError, match="Event loop is closed"):
+        loop.add_reader(pair[0], print)
+
+
+def test_watches_show_in_the_tree_and_leave_it(loop, pair):
+    names = lambda: sorted(task.name for task in loop._nursery.child_tasks)  # noqa: E731
+    before = names()
+    counts = _core._debug_counts()["watches"]
+    loop.add_reader(pair[0], print)
+    loop.add_writer(pair[0], print)
+    assert names() == sorted([*before, "<asyncio reader>", "<asyncio writer>"])
+    loop.remove_reader(pair[0])
+    loop.remove_writer(pair[0])
+    assert names() == before
+    assert _core._debug_counts()["watches"] == counts
+
+
+def test_autoclose(loop):
+    left, right = socket.socketpair()
+    fd = left.detach()
+    loop.add_reader(fd, print)
+    loop.autoclose(fd)
+    loop.autoclose(right)
+    loop.no_autoclose(right)
+    with pytest.raises(KeyError):
+        loop.no_autoclose(right)
+    loop.close()
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(fd)
+    right.close()
