@@ -253,6 +253,8 @@ module_traverse(PyObject *module, visitproc visit, void *arg)
     return 0;
 }
 
+/* The unused objects go while their types are there: freeing one asks its
+ * type.  What dies later is not kept: see tac_freelist_push. */
 static void
 module_drop_freelist(struct tac_freelist *list)
 {
@@ -268,6 +270,8 @@ module_clear(PyObject *module)
     if (state == NULL) {
         return 0;
     }
+    module_drop_freelist(&state->free_traps);
+    module_drop_freelist(&state->free_handles);
 #define TYPE(name) Py_CLEAR(state->name##_type);
 #define OBJECT(name) Py_CLEAR(state->name);
 #define EXC(name) Py_CLEAR(state->exc_##name);
@@ -292,8 +296,6 @@ module_free(void *module)
         return;
     }
     (void)module_clear((PyObject *)module);
-    module_drop_freelist(&state->free_traps);
-    module_drop_freelist(&state->free_handles);
     PyThread_tss_delete(&state->runner_key);
 }
 

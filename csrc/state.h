@@ -28,6 +28,27 @@ struct tac_freelist {
     PyObject *items[TAC_FREELIST_MAX + 1];
 };
 
+/* Keep an untracked, cleared object (steals) for reuse.  `type`: what the
+ * state holds for it, NULL once the module is torn down.  False: it is the
+ * caller's to free. */
+static inline int
+tac_freelist_push(struct tac_freelist *list, PyTypeObject *type,
+                  PyObject *object)
+{
+    if (type == NULL || list->len >= TAC_FREELIST_MAX) {
+        return 0;
+    }
+    list->items[list->len++] = object;
+    return 1;
+}
+
+/* An object to be initialised anew, or NULL. */
+static inline PyObject *
+tac_freelist_pop(struct tac_freelist *list)
+{
+    return list->len > 0 ? list->items[--list->len] : NULL;
+}
+
 /* Live objects, counted for the tests. */
 struct tac_counts {
     Py_ssize_t runners, tasks, nurseries, scopes, traps, handles, watches;

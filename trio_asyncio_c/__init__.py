@@ -64,6 +64,7 @@ from ._sync import (
     Semaphore,
     StrictFIFOLock,
 )
+from ._core_hooks import TrioDeprecationWarning
 from ._task_status import TASK_STATUS_IGNORED, TaskStatus
 from ._timeouts import fail_after, fail_at, move_on_after, move_on_at
 from ._tree import format_task_tree
@@ -97,6 +98,7 @@ __all__ = [
     "TASK_STATUS_IGNORED",
     "TaskStatus",
     "TooSlowError",
+    "TrioDeprecationWarning",
     "TrioEventLoop",
     "TrioInternalError",
     "WouldBlock",
@@ -132,3 +134,8 @@ __all__ = [
     "to_thread",
     "trio",
 ]
+
+from ._util import publish as _publish  # noqa: E402
+
+_publish(__name__, globals())
+del _publish

@@ -63,4 +63,5 @@ def uninstall() -> None:
     _dispatcher.users -= 1
     if _dispatcher.users == 0:
         sys.set_asyncgen_hooks(*_dispatcher.previous)
+        _dispatcher.previous = None
         _dispatcher.owners.clear()

@@ -239,26 +239,6 @@ class MemorySendChannel(SendChannel[SendType]):
         """
         return self._state.statistics()
 
-    def _try_send(self, value: SendType) -> bool:
-        """Send at once; False if that would block."""
-        if self._closed:
-            raise ClosedResourceError
-        state = self._state
-        if state.receive_tasks:
-            task, tasks_of_endpoint = state.receive_tasks.popitem(last=False)
-            tasks_of_endpoint.remove(task)
-            reschedule(task, Value(value))
-            return True
-        if not state.open_receive_channels:
-            raise BrokenResourceError
-        used = len(state.data)
-        if used >= state.max_buffer_size:
-            return False
-        state.data.append(value)
-        if used >= state.peak_buffer_used:
-            state.peak_buffer_used = used + 1
-        return True
-
     @enable_ki_protection
     def send_nowait(self, value: SendType) -> None:
         """Send an object without waiting. Not a checkpoint.
@@ -271,8 +251,22 @@ class MemorySendChannel(SendChannel[SendType]):
           BrokenResourceError: if all receiving ends are closed.
           ClosedResourceError: if this object is closed.
         """
-        if not self._try_send(value):
+        if self._closed:
+            raise ClosedResourceError
+        state = self._state
+        if state.receive_tasks:
+            task, tasks_of_endpoint = state.receive_tasks.popitem(last=False)
+            tasks_of_endpoint.remove(task)
+            reschedule(task, Value(value))
+            return
+        if not state.open_receive_channels:
+            raise BrokenResourceError
+        used = len(state.data)
+        if used >= state.max_buffer_size:
             raise WouldBlock
+        state.data.append(value)
+        if used >= state.peak_buffer_used:
+            state.peak_buffer_used = used + 1
 
     @enable_ki_protection
     async def send(self, value: SendType) -> None:
@@ -288,13 +282,21 @@ class MemorySendChannel(SendChannel[SendType]):
             meanwhile.
         """
         await checkpoint_if_cancelled()
-        if self._try_send(value):
+        state = self._state
+        # Asking first is cheaper than to catch WouldBlock afterwards.
+        if (
+            len(state.data) < state.max_buffer_size
+            or state.receive_tasks
+            or self._closed
+            or not state.open_receive_channels
+        ):
+            self.send_nowait(value)
             await cancel_shielded_checkpoint()
             return
 
         task = current_task()
         tasks = self._tasks
-        send_tasks = self._state.send_tasks
+        send_tasks = state.send_tasks
         tasks.add(task)
         send_tasks[task] = (tasks, value)
 
@@ -360,10 +362,6 @@ class MemorySendChannel(SendChannel[SendType]):
         await checkpoint()
 
 
-_NOTHING = object()
-"""What `MemoryReceiveChannel._try_receive` returns if there is nothing."""
-
-
 @final
 class MemoryReceiveChannel(ReceiveChannel[ReceiveType]):
     """The end of a memory channel that objects come out of. Made by
@@ -403,8 +401,15 @@ class MemoryReceiveChannel(ReceiveChannel[ReceiveType]):
         """
         return self._state.statistics()
 
-    def _try_receive(self) -> Any:
-        """Receive at once; `_NOTHING` if that would block."""
+    @enable_ki_protection
+    def receive_nowait(self) -> ReceiveType:
+        """Receive an object without waiting. Not a checkpoint.
+
+        Raises:
+          WouldBlock: if there is none at the moment.
+          EndOfChannel: if there is none, and all sending ends are closed.
+          ClosedResourceError: if this object is closed.
+        """
         if self._closed:
             raise ClosedResourceError
         state = self._state
@@ -419,24 +424,11 @@ class MemoryReceiveChannel(ReceiveChannel[ReceiveType]):
             reschedule(task)
             data.append(value)
         if data:
-            return data.popleft()
+            result: ReceiveType = data.popleft()
+            return result
         if not state.open_send_channels:
             raise EndOfChannel
-        return _NOTHING
-
-    @enable_ki_protection
-    def receive_nowait(self) -> ReceiveType:
-        """Receive an object without waiting. Not a checkpoint.
-
-        Raises:
-          WouldBlock: if there is none at the moment.
-          EndOfChannel: if there is none, and all sending ends are closed.
-          ClosedResourceError: if this object is closed.
-        """
-        value: ReceiveType = self._try_receive()
-        if value is _NOTHING:
-            raise WouldBlock
-        return value
+        raise WouldBlock
 
     @enable_ki_protection
     async def receive(self) -> ReceiveType:
@@ -449,14 +441,21 @@ class MemoryReceiveChannel(ReceiveChannel[ReceiveType]):
             meanwhile.
         """
         await checkpoint_if_cancelled()
-        value: ReceiveType = self._try_receive()
-        if value is not _NOTHING:
+        state = self._state
+        # Asking first is cheaper than to catch WouldBlock afterwards.
+        if (
+            state.data
+            or state.send_tasks
+            or self._closed
+            or not state.open_send_channels
+        ):
+            value = self.receive_nowait()
             await cancel_shielded_checkpoint()
             return value
 
         task = current_task()
         tasks = self._tasks
-        receive_tasks = self._state.receive_tasks
+        receive_tasks = state.receive_tasks
         tasks.add(task)
         receive_tasks[task] = tasks
 

@@ -94,10 +94,12 @@ def run_in_thread(
         return
     thread = threading.current_thread()
     old_name, thread.name = thread.name, name
+    _core._set_os_thread_name(name)
     try:
         outcome = capture(function)
     finally:
         thread.name = old_name
+        _core._set_os_thread_name(old_name)
     deliver(outcome)
 
 
@@ -177,15 +179,11 @@ def iter_await_frames(coro: Any) -> Iterator[tuple[FrameType, int]]:
 
 def foreign_yield(message: object) -> TypeError:
     """The error for a coroutine that awaited another library's awaitable."""
-    error = TypeError(
+    return TypeError(
         f"trio.run received unrecognized yield message {message!r}. Are you "
         "trying to use a library written for some other framework like "
         "asyncio? That won't work without some kind of compatibility shim."
     )
-    error.add_note(
-        "Call asyncio code through run_asyncio(), with an asyncio loop open."
-    )
-    return error
 
 
 def warn_nonstrict(what: str) -> None:

@@ -101,7 +101,7 @@ class Cancelled(BaseException):
     """
 
     __module__ = "trio_asyncio_c"
-    __slots__ = ("reason", "source", "source_task")
+    __slots__ = ("__weakref__", "reason", "source", "source_task")
 
     source: CancelReasonLiteral
     reason: str | None

@@ -31,6 +31,10 @@ if TYPE_CHECKING:
 __all__ = ["TrioEventLoop", "open_loop", "run"]
 
 
+def _live_tasks(loop: EventLoop) -> set[asyncio.Task[Any]]:
+    return {task for task in asyncio.all_tasks(loop) if not task.done()}
+
+
 class TrioEventLoop(EventLoop):
     """The loop of an `open_loop` block. It runs as long as the block does; `run_forever` is not for it."""
 
@@ -39,6 +43,9 @@ class TrioEventLoop(EventLoop):
     def __init__(self, nursery: _core.Nursery, calls: _core.Nursery, errors: _core.Nursery) -> None:
         self._nurseries = (nursery, calls, errors)
         self._stopped: Event | None = None
+        self._stop_waiters: list[Event] = []
+        self._stop_asked = False
+        self._unwinding = False
         super().__init__()
         self._thread_id = threading.get_ident()
 
@@ -77,12 +84,20 @@ class TrioEventLoop(EventLoop):
             if self._stopped is None:
                 self._stopped = Event()
             waiter = self._stopped
-        if self._halted or self._closed:
+        if self._halted or self._closed or self._unwinding:
             waiter.set()
-        else:
-            self.call_soon(waiter.set)
+            return waiter
+        self._stop_waiters.append(waiter)
+        if not self._stop_asked:
+            self._stop_asked = True
+            self.call_soon(self._tell_stopped)
             self._halt()
         return waiter
+
+    def _tell_stopped(self) -> None:
+        for waiter in self._stop_waiters:
+            waiter.set()
+        self._stop_waiters.clear()
 
     async def wait_stopped(self) -> None:
         """Wait until the loop has been stopped by somebody.
@@ -132,9 +147,13 @@ class TrioEventLoop(EventLoop):
     def _has_trio_tasks(self) -> bool:
         return False  # the block's end waits for them
 
-    def _restart_if_stopped(self, tasks: set[asyncio.Task[Any]]) -> None:
-        if not self._halted:
+    async def _restart_if_stopped(self) -> None:
+        self._unwinding = True
+        if not self._stop_asked:
             return
+        while not self._halted:  # the stop is still in the queue
+            await _core.checkpoint()
+        tasks = _live_tasks(self)
         if tasks:
             warnings.warn(
                 f"the event loop was stopped while {len(tasks)} asyncio tasks were alive; it goes on to let them unwind",
@@ -157,10 +176,10 @@ class TrioEventLoop(EventLoop):
 
     async def _unwind(self, closing: Event, calls_done: Event) -> None:
         """End everything that the loop started."""
-        self._restart_if_stopped({task for task in asyncio.all_tasks(self) if not task.done()})
+        await self._restart_if_stopped()
         await self.synchronize()
         self._calls.cancel_scope.cancel(reason="the open_loop() block has ended")
-        await self._unwind_tasks({task for task in asyncio.all_tasks(self) if not task.done()})
+        await self._unwind_tasks(_live_tasks(self))
         closing.set()
         await calls_done.wait()
         if self._executor_jobs:

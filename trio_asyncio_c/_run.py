@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, TypeVar, TypeVarTuple
 
 from . import _core, _core_hooks, _sniffio
 from ._asyncgens import AsyncGenerators
-from ._clock import SystemClock
 from ._exceptions import RunFinishedError, TrioInternalError
 from ._ki import KIManager, enable_ki_protection
 
@@ -96,8 +95,6 @@ class _Run:
     """One call of run(), from start to end."""
 
     def __init__(self, clock: Clock | None, strict: bool) -> None:
-        if type(clock) is SystemClock:
-            clock = None  # read in C
         self.clock = clock
         self.runner = _core.Runner(
             clock, copy_context(), random.getrandbits(64), strict

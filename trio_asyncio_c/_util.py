@@ -161,3 +161,23 @@ def raise_single_exception_from_group(
             "the group holds more than one exception that is not a Cancelled"
         ) from group
     raise_keeping_context(others[0] if others else group.exceptions[0])
+
+
+def publish(module: str, namespace: dict[str, Any]) -> None:
+    """Let the public names of a namespace say that they are defined there.
+
+    Tracebacks, reprs and documentation then show the name that users import.
+    A name that several modules publish stays with the first.
+
+    Args:
+      module: the public module's name.
+      namespace: its globals, with ``__all__``.
+    """
+    for name in namespace["__all__"]:
+        value = namespace[name]
+        home = getattr(value, "__module__", None)
+        if isinstance(home, str) and home.startswith("trio_asyncio_c._"):
+            try:
+                value.__module__ = module
+            except (AttributeError, TypeError):
+                pass  # a type of C's, or a builtin function: says what it says

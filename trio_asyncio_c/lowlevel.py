@@ -96,3 +96,8 @@ __all__ = [
     "wait_task_rescheduled",
     "wait_writable",
 ]
+
+from ._util import publish as _publish  # noqa: E402
+
+_publish(__name__, globals())
+del _publish

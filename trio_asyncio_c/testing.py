@@ -173,3 +173,8 @@ class Sequencer:
             ) from None
         if self._broken:
             raise RuntimeError("sequence broken!")
+
+from ._util import publish as _publish  # noqa: E402
+
+_publish(__name__, globals())
+del _publish

@@ -53,7 +53,6 @@ from ._task_status import TASK_STATUS_IGNORED, TaskStatus
 from ._timeouts import fail_after, fail_at, move_on_after, move_on_at
 
 __all__ = [
-    "TASK_STATUS_IGNORED",
     "BrokenResourceError",
     "BusyResourceError",
     "CancelScope",
@@ -76,6 +75,7 @@ __all__ = [
     "RunFinishedError",
     "Semaphore",
     "StrictFIFOLock",
+    "TASK_STATUS_IGNORED",
     "TaskStatus",
     "TooSlowError",
     "TrioInternalError",

@@ -8,32 +8,58 @@
 
 #include <math.h>
 
-/* Arguments: `fixed` parameters by position, the callback the last of them;
- * the rest is the callback's. */
+/* The arguments of a method: a time, if it has one, and the callback, by
+ * position or by name; then the callback's own.  All borrowed. */
 struct call_args {
     const char *method;
-    PyObject *const *fixed;
+    const char *time_name; /* NULL: the method takes no time */
+    PyObject *time;
     PyObject *callback;
     PyObject *const *rest;
     Py_ssize_t rest_len;
-    PyObject *context; /* borrowed or NULL */
+    PyObject *context; /* NULL: a copy of the current one */
 };
 
 static int
-call_parse_context(struct call_args *call, TacState *state,
-                   PyObject *const *values, PyObject *kwnames)
+call_parse_keyword(struct call_args *call, TacState *state, PyObject *name,
+                   PyObject *value)
+{
+    PyObject **target = NULL;
+    if (name == state->str_context
+        || PyUnicode_Compare(name, state->str_context) == 0)
+    {
+        call->context = value == Py_None ? NULL : value;
+        return 0;
+    }
+    if (PyUnicode_CompareWithASCIIString(name, "callback") == 0) {
+        target = &call->callback;
+    }
+    else if (call->time_name != NULL
+             && PyUnicode_CompareWithASCIIString(name, call->time_name) == 0)
+    {
+        target = &call->time;
+    }
+    if (target == NULL || *target != NULL) {
+        PyErr_Format(PyExc_TypeError,
+                     target == NULL
+                         ? "%s() got an unexpected keyword argument '%U'"
+                         : "%s() got multiple values for argument '%U'",
+                     call->method, name);
+        return -1;
+    }
+    *target = value;
+    return 0;
+}
+
+static int
+call_parse_keywords(struct call_args *call, TacState *state,
+                    PyObject *const *values, PyObject *kwnames)
 {
     for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(kwnames); i++) {
         PyObject *name = PyTuple_GET_ITEM(kwnames, i);
-        if (name != state->str_context
-            && PyUnicode_Compare(name, state->str_context) != 0)
-        {
-            PyErr_Format(PyExc_TypeError,
-                         "%s() got an unexpected keyword argument '%U'",
-                         call->method, name);
+        if (call_parse_keyword(call, state, name, values[i]) < 0) {
             return -1;
         }
-        call->context = values[i] == Py_None ? NULL : values[i];
     }
     if (call->context != NULL && !PyContext_CheckExact(call->context)) {
         PyErr_Format(PyExc_TypeError,
@@ -46,25 +72,31 @@ call_parse_context(struct call_args *call, TacState *state,
 }
 
 static int
-call_parse(struct call_args *call, TacLoop *loop, Py_ssize_t fixed,
-           PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+call_parse(struct call_args *call, TacLoop *loop, PyObject *const *args,
+           Py_ssize_t nargs, PyObject *kwnames)
 {
-    if (nargs < fixed) {
-        PyErr_Format(PyExc_TypeError,
-                     "%s() missing %zd required positional argument%s",
-                     call->method, fixed - nargs,
-                     fixed - nargs == 1 ? "" : "s");
+    Py_ssize_t used = 0;
+    if (call->time_name != NULL && used < nargs) {
+        call->time = args[used++];
+    }
+    if (used < nargs) {
+        call->callback = args[used++];
+    }
+    call->rest = args + used;
+    call->rest_len = nargs - used;
+    if (kwnames != NULL
+        && call_parse_keywords(call, loop->state, args + nargs, kwnames) < 0)
+    {
         return -1;
     }
-    call->fixed = args;
-    call->callback = args[fixed - 1];
-    call->rest = args + fixed;
-    call->rest_len = nargs - fixed;
-    call->context = NULL;
-    if (kwnames == NULL) {
-        return 0;
+    bool no_time = call->time_name != NULL && call->time == NULL;
+    if (no_time || call->callback == NULL) {
+        PyErr_Format(PyExc_TypeError,
+                     "%s() missing 1 required positional argument: '%s'",
+                     call->method, no_time ? call->time_name : "callback");
+        return -1;
     }
-    return call_parse_context(call, loop->state, args + nargs, kwnames);
+    return 0;
 }
 
 /* Debug mode: asyncio's own checks of thread and callback. */
@@ -137,7 +169,7 @@ tac_call_soon(TacLoop *loop, PyObject *const *args, Py_ssize_t nargs,
               PyObject *kwnames)
 {
     struct call_args call = {.method = "call_soon"};
-    if (call_parse(&call, loop, 1, args, nargs, kwnames) < 0
+    if (call_parse(&call, loop, args, nargs, kwnames) < 0
         || tac_loop_check_open(loop) < 0) {
         return NULL;
     }
@@ -155,6 +187,22 @@ tac_call_soon(TacLoop *loop, PyObject *const *args, Py_ssize_t nargs,
 }
 
 #if PY_VERSION_HEX >= 0x030E0000 /* 3.14: cancel() of these takes a lock */
+/* The last entry of a stack is to be the line that scheduled the callback,
+ * and not the handle's own constructor. */
+static int
+call_trim_traceback(TacLoop *loop, PyObject *handle)
+{
+    PyObject *stack =
+        PyObject_GetAttr(handle, loop->state->str__source_traceback);
+    if (stack == NULL) {
+        return -1;
+    }
+    Py_ssize_t len = stack == Py_None ? 0 : PySequence_Size(stack);
+    int rc = len > 0 ? PySequence_DelItem(stack, len - 1) : 0;
+    Py_DECREF(stack);
+    return rc;
+}
+
 static PyObject *
 call_new_threadsafe(TacLoop *loop, const struct call_args *call)
 {
@@ -172,6 +220,10 @@ call_new_threadsafe(TacLoop *loop, const struct call_args *call)
     }
     Py_XDECREF(rest);
     Py_XDECREF(type);
+    if (handle != NULL && loop->debug && call_trim_traceback(loop, handle) < 0)
+    {
+        Py_CLEAR(handle);
+    }
     return handle;
 }
 
@@ -204,7 +256,7 @@ tac_call_soon_threadsafe(TacLoop *loop, PyObject *const *args,
                          Py_ssize_t nargs, PyObject *kwnames)
 {
     struct call_args call = {.method = "call_soon_threadsafe"};
-    if (call_parse(&call, loop, 1, args, nargs, kwnames) < 0
+    if (call_parse(&call, loop, args, nargs, kwnames) < 0
         || tac_loop_check_open(loop) < 0
         || (loop->debug && call_check(loop, &call, false) < 0))
     {
@@ -240,16 +292,16 @@ PyObject *
 tac_call_later(TacLoop *loop, PyObject *const *args, Py_ssize_t nargs,
                PyObject *kwnames)
 {
-    struct call_args call = {.method = "call_later"};
+    struct call_args call = {.method = "call_later", .time_name = "delay"};
     double delay_s, now_s;
-    if (call_parse(&call, loop, 2, args, nargs, kwnames) < 0) {
+    if (call_parse(&call, loop, args, nargs, kwnames) < 0) {
         return NULL;
     }
-    if (call.fixed[0] == Py_None) {
+    if (call.time == Py_None) {
         PyErr_SetString(PyExc_TypeError, "delay must not be None");
         return NULL;
     }
-    if (tac_args_double(call.fixed[0], &delay_s) < 0
+    if (tac_args_double(call.time, &delay_s) < 0
         || tac_loop_time(loop, &now_s) < 0) {
         return NULL;
     }
@@ -260,16 +312,16 @@ PyObject *
 tac_call_at(TacLoop *loop, PyObject *const *args, Py_ssize_t nargs,
             PyObject *kwnames)
 {
-    struct call_args call = {.method = "call_at"};
+    struct call_args call = {.method = "call_at", .time_name = "when"};
     double when_s;
-    if (call_parse(&call, loop, 2, args, nargs, kwnames) < 0) {
+    if (call_parse(&call, loop, args, nargs, kwnames) < 0) {
         return NULL;
     }
-    if (call.fixed[0] == Py_None) {
+    if (call.time == Py_None) {
         PyErr_SetString(PyExc_TypeError, "when cannot be None");
         return NULL;
     }
-    if (tac_args_double(call.fixed[0], &when_s) < 0) {
+    if (tac_args_double(call.time, &when_s) < 0) {
         return NULL;
     }
     return call_arm(loop, &call, when_s);

@@ -64,10 +64,8 @@ tac_handle_init(TacHandle *handle, TacLoop *loop, PyObject *callback,
 static TacHandle *
 handle_alloc(TacState *state)
 {
-    struct tac_freelist *list = &state->free_handles;
-    TacHandle *handle;
-    if (list->len != 0) {
-        handle = (TacHandle *)list->items[--list->len];
+    TacHandle *handle = (TacHandle *)tac_freelist_pop(&state->free_handles);
+    if (handle != NULL) {
         (void)PyObject_Init((PyObject *)handle, state->handle_type);
     }
     else {
@@ -223,11 +221,10 @@ handle_tp_dealloc(TacHandle *handle)
     if (state != NULL) {
         state->counts.handles--;
     }
-    if (state != NULL && state->free_handles.len < TAC_FREELIST_MAX) {
-        state->free_handles.items[state->free_handles.len++] =
-            (PyObject *)handle;
-    }
-    else {
+    if (state == NULL
+        || !tac_freelist_push(&state->free_handles, state->handle_type,
+                              (PyObject *)handle))
+    {
         PyObject_GC_Del(handle);
     }
     Py_DECREF(type);

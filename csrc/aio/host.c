@@ -169,24 +169,32 @@ host_watch_item(TacLoop *loop, const struct tac_ring_item *item)
 
 /* The batch -------------------------------------------------------------------- */
 
-/* The Trio-flavoured waiters of a Task get what it raised, for it is the
- * Task's result too. */
-static bool
-host_is_awaited(TacLoop *loop, const struct tac_ring_item *item)
+/* The asyncio Task whose step an item is.  Returns: new ref, or NULL, no
+ * exception set. */
+static PyObject *
+host_item_task(TacLoop *loop, const struct tac_ring_item *item)
 {
     PyObject *callback = item->object;
     if (item->kind == TAC_RING_HANDLE) { /* debug mode */
         callback = ((TacHandle *)callback)->callback;
     }
-    if (callback == NULL || tac_list_is_empty(&loop->waits)) {
-        return false;
-    }
-    PyObject *task = PyObject_GetAttrString(callback, "__self__");
+    PyObject *task = callback == NULL
+                         ? NULL
+                         : PyObject_GetAttrString(callback, "__self__");
     if (task == NULL) {
         PyErr_Clear();
-        return false;
     }
-    Py_DECREF(task); /* the callback keeps it */
+    else if (loop->state->aio_task_type == NULL
+             || !PyObject_TypeCheck(task, loop->state->aio_task_type))
+    {
+        Py_CLEAR(task); /* some other builtin or bound method */
+    }
+    return task;
+}
+
+static bool
+host_is_awaited(TacLoop *loop, PyObject *task)
+{
     struct tac_list *head = &loop->waits;
     for (struct tac_list *n = head->next; n != head; n = n->next) {
         if (tac_list_entry(n, TacTrap, node)->first == task) {
@@ -196,8 +204,28 @@ host_is_awaited(TacLoop *loop, const struct tac_ring_item *item)
     return false;
 }
 
+/* Into the nursery that the loop was opened in, unless a Trio task waits for
+ * the Task that raised it: then it is that Task's result. */
+static int
+host_raise_inside(TacLoop *loop, const struct tac_ring_item *item,
+                  PyObject *exc)
+{
+    PyObject *task = host_item_task(loop, item);
+    int rc = 0;
+    if (task == NULL || !host_is_awaited(loop, task)) {
+        rc = tac_nursery_add_exc(loop->errors, exc, NULL);
+        /* Or the Task would report it a second time when it dies. */
+        if (task != NULL
+            && PyObject_SetAttrString(task, "_log_traceback", Py_False) < 0) {
+            PyErr_Clear(); /* a subclass may refuse */
+        }
+    }
+    Py_XDECREF(task);
+    return rc;
+}
+
 /* SystemExit, KeyboardInterrupt, or an error of an exception handler: it
- * leaves run_forever, or goes to the nursery that the loop was opened in. */
+ * leaves run_forever, or the block of open_loop(). */
 static int
 host_raise(TacLoop *loop, const struct tac_ring_item *item)
 {
@@ -206,10 +234,7 @@ host_raise(TacLoop *loop, const struct tac_ring_item *item)
         return -1;
     }
     PyObject *exc = PyErr_GetRaisedException();
-    int rc = 0;
-    if (!host_is_awaited(loop, item)) {
-        rc = tac_nursery_add_exc(loop->errors, exc, NULL);
-    }
+    int rc = host_raise_inside(loop, item, exc);
     Py_DECREF(exc);
     return rc;
 }

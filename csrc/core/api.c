@@ -479,13 +479,16 @@ api_in_trio_run(PyObject *module, PyObject *noargs)
 }
 
 PyDoc_STRVAR(api_in_trio_task_doc,
-"in_trio_task()\n--\n\nWhether this thread is in a task's step.");
+"in_trio_task()\n--\n\n"
+"Whether this thread is in a task's step, and not in one that runs code of\n"
+"another flavour.");
 
 static PyObject *
 api_in_trio_task(PyObject *module, PyObject *noargs)
 {
     TacRunner *runner = tac_running(tac_state_of_module(module));
-    return PyBool_FromLong(runner != NULL && runner->current != NULL);
+    struct tac_task *task = runner == NULL ? NULL : runner->current;
+    return PyBool_FromLong(task != NULL && task->ops->await_error == NULL);
 }
 
 PyDoc_STRVAR(api_spawn_system_task_doc,

@@ -16,6 +16,7 @@ typedef struct {
     PyObject_HEAD
     PyObject *owner;       /* owned: keeps `task` alive */
     struct tac_task *task; /* borrowed from owner */
+    PyObject *weakrefs;
 } TacNativeTask;
 
 void
@@ -127,6 +128,9 @@ native_tp_dealloc(TacNativeTask *face)
 {
     PyTypeObject *type = Py_TYPE(face);
     PyObject_GC_UnTrack(face);
+    if (face->weakrefs != NULL) {
+        PyObject_ClearWeakRefs((PyObject *)face);
+    }
     (void)native_tp_clear(face);
     type->tp_free(face);
     Py_DECREF(type);
@@ -205,6 +209,12 @@ static PyGetSetDef native_getset[] = {
 PyDoc_STRVAR(native_doc,
 "A task that is written in C, as introspection shows it.");
 
+static PyMemberDef native_members[] = {
+    {"__weaklistoffset__", T_PYSSIZET, offsetof(TacNativeTask, weakrefs),
+     READONLY},
+    {NULL},
+};
+
 static PyType_Slot native_slots[] = {
     {Py_tp_doc, (void *)native_doc},
     {Py_tp_traverse, native_tp_traverse},
@@ -213,6 +223,7 @@ static PyType_Slot native_slots[] = {
     {Py_tp_repr, native_tp_repr},
     {Py_tp_methods, native_methods},
     {Py_tp_getset, native_getset},
+    {Py_tp_members, native_members},
     {0, NULL},
 };
 

@@ -55,7 +55,8 @@ typedef struct TacRunner {
     bool closed;
 
     /* time */
-    PyObject *clock; /* owned; NULL: the system clock */
+    PyObject *clock; /* owned; NULL: the system clock, read in C */
+    PyObject *system_clock; /* owned or NULL: what current_clock() shows then */
     double autojump_threshold_s; /* of real idle time; inf: never */
 
     /* tasks */

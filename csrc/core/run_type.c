@@ -15,7 +15,13 @@ static int
 runner_set_up(TacRunner *runner, PyObject *clock, PyObject *context,
               unsigned long long seed)
 {
-    runner->clock = clock == Py_None ? NULL : Py_NewRef(clock);
+    PyObject *system_clock_type = runner->state->hook_system_clock;
+    if ((PyObject *)Py_TYPE(clock) == system_clock_type) {
+        runner->system_clock = Py_NewRef(clock);
+    }
+    else if (clock != Py_None) {
+        runner->clock = Py_NewRef(clock);
+    }
     runner->system_context = Py_NewRef(context);
     /* The generator must not start at zero. */
     runner->random = seed | 1;
@@ -30,7 +36,8 @@ runner_set_up(TacRunner *runner, PyObject *clock, PyObject *context,
 static PyObject *
 runner_tp_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
-    static char *names[] = {"clock", "system_context", "seed", "strict",
+    static char *names[] = { /* cstyle: mutable: PyArg's type */
+        "clock", "system_context", "seed", "strict",
                             NULL};
     PyObject *clock, *context;
     unsigned long long seed;
@@ -79,6 +86,7 @@ runner_tp_traverse(TacRunner *runner, visitproc visit, void *arg)
     Py_VISIT(Py_TYPE(runner));
     Py_VISIT(runner->module);
     Py_VISIT(runner->clock);
+    Py_VISIT(runner->system_clock);
     Py_VISIT(runner->main_task);
     Py_VISIT(runner->main_value);
     Py_VISIT(runner->main_error);
@@ -140,6 +148,7 @@ runner_tp_clear(TacRunner *runner)
     }
     runner->init_task = NULL;
     Py_CLEAR(runner->clock);
+    Py_CLEAR(runner->system_clock);
     Py_CLEAR(runner->main_task);
     Py_CLEAR(runner->main_value);
     Py_CLEAR(runner->main_error);
@@ -527,9 +536,14 @@ runner_get_tasks(TacRunner *runner, void *closure)
 PyObject *
 tac_runner_clock(TacRunner *runner)
 {
-    return runner->clock != NULL
-               ? Py_NewRef(runner->clock)
-               : PyObject_CallNoArgs(runner->state->hook_system_clock);
+    if (runner->clock != NULL) {
+        return Py_NewRef(runner->clock);
+    }
+    if (runner->system_clock == NULL) {
+        runner->system_clock =
+            PyObject_CallNoArgs(runner->state->hook_system_clock);
+    }
+    return Py_XNewRef(runner->system_clock);
 }
 
 static PyObject *

@@ -137,7 +137,8 @@ runvar_reset(TacRunVar *var, PyObject *arg)
 static PyObject *
 runvar_tp_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
-    static char *names[] = {"name", "default", NULL};
+    static char *names[] = { /* cstyle: mutable: PyArg's type */
+        "name", "default", NULL};
     PyObject *name, *fallback = NULL;
     if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O|O:RunVar", names, &name,
                                      &fallback))

@@ -10,6 +10,7 @@
 #include "core/run.h"
 #include "core/scope.h"
 #include "core/task.h"
+#include "core/trap.h"
 
 static inline bool
 spawn_is_async_def(PyObject *fn)
@@ -69,6 +70,7 @@ spawn_coroutine(TacState *state, const struct tac_spawn *how,
         return coro;
     }
     /* A C awaitable, a Cython coroutine, ...: introspection wants frames. */
+    tac_trap_adopt(state, coro);
     PyObject *wrapped = PyObject_CallOneArg(state->hook_wrap_awaitable, coro);
     Py_DECREF(coro);
     return wrapped;
@@ -97,6 +99,21 @@ spawn_home(TacRunner *runner, const struct tac_spawn *how)
         return Py_NewRef(how->home);
     }
     return runner->current == NULL ? NULL : Py_XNewRef(runner->current->home);
+}
+
+/* A function's name can be looked up when somebody asks; of anything else
+ * only now is known what it says, and whether it can say it. */
+static PyObject *
+spawn_name(TacState *state, const struct tac_spawn *how)
+{
+    PyObject *source =
+        how->name != NULL && how->name != Py_None ? how->name : how->fn;
+    if (PyFunction_Check(source) || PyMethod_Check(source)
+        || PyCFunction_Check(source) || PyUnicode_Check(source))
+    {
+        return Py_NewRef(source);
+    }
+    return tac_task_make_name(state, source);
 }
 
 /* Put the task where it belongs; from here on it is the runner's. */
@@ -130,6 +147,24 @@ spawn_start(TacRunner *runner, TacTask *task, const struct tac_spawn *how)
     return tac_task_reschedule(task, NULL, NULL);
 }
 
+/* A coroutine that will not run after all: closed, or it would warn of never
+ * having been awaited. */
+static void
+spawn_discard(PyObject *coro)
+{
+    if (coro == NULL) {
+        return;
+    }
+    PyObject *error = PyErr_GetRaisedException();
+    PyObject *closed = PyObject_CallMethod(coro, "close", NULL);
+    if (closed == NULL) {
+        PyErr_Clear();
+    }
+    Py_XDECREF(closed);
+    Py_DECREF(coro);
+    PyErr_SetRaisedException(error);
+}
+
 TacTask *
 tac_task_spawn(TacRunner *runner, const struct tac_spawn *how)
 {
@@ -140,21 +175,26 @@ tac_task_spawn(TacRunner *runner, const struct tac_spawn *how)
         return NULL;
     }
     PyObject *context = spawn_context(runner, how);
-    if (context == NULL) {
-        return NULL;
+    PyObject *coro = NULL, *name = NULL;
+    TacTask *task = NULL;
+    if (context != NULL) {
+        coro = spawn_coroutine(state, how, context);
     }
-    PyObject *coro = spawn_coroutine(state, how, context);
-    TacTask *task = coro == NULL ? NULL : tac_task_new(state);
+    if (coro != NULL) {
+        name = spawn_name(state, how);
+    }
+    if (name != NULL) {
+        task = tac_task_new(state);
+    }
     if (task == NULL) {
-        Py_XDECREF(coro);
-        Py_DECREF(context);
+        spawn_discard(coro);
+        Py_XDECREF(name);
+        Py_XDECREF(context);
         return NULL;
     }
     task->coro = coro;
     task->context = context;
-    task->name = Py_NewRef(how->name != NULL && how->name != Py_None
-                               ? how->name
-                               : how->fn);
+    task->name = name;
     task->ki_protected = how->system;
     task->on_exit = how->on_exit;
     task->exit_data = Py_XNewRef(how->exit_data);

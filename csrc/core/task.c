@@ -97,15 +97,15 @@ task_abort(struct tac_task *base, const struct tac_cause *cause)
 {
     TacTask *task = tac_task_of(base);
     TacRunner *runner = base->runner;
-    TacTrap *trap = (TacTrap *)Py_NewRef(task->trap);
+    TacTrap *trap = (TacTrap *)Py_XNewRef(task->trap);
     enum tac_abort answer = TAC_ABORT_SUCCEEDED;
-    if (trap->ops->abort != NULL) {
+    if (trap != NULL && trap->ops->abort != NULL) {
         answer = trap->ops->abort(trap, task, cause);
     }
-    else {
+    else if (trap != NULL) {
         tac_trap_unlink(trap);
     }
-    Py_DECREF(trap);
+    Py_XDECREF(trap);
     if (answer == TAC_ABORT_ERROR) {
         return -1;
     }

@@ -190,6 +190,10 @@ void tac_ctask_unlink(struct tac_task *task);
  * Returns: new ref | NULL+exc. */
 PyObject *tac_native_task(TacState *state, struct tac_task *task);
 
+/* The name that a task takes from a str, a function or anything else
+ * (borrowed).  Returns: new ref | NULL+exc. */
+PyObject *tac_task_make_name(TacState *state, PyObject *source);
+
 /* repr(task) for a reason text.  Returns: new ref | NULL+exc. */
 PyObject *tac_task_repr(struct tac_task *task);
 

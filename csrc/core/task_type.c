@@ -89,38 +89,50 @@ task_tp_dealloc(TacTask *task)
     Py_TRASHCAN_END
 }
 
-/* The name is what it was spawned with until somebody asks for it. */
+/* What a partial is of; new ref. */
 static PyObject *
-task_make_name(TacTask *task)
+task_unwrap_partial(TacState *state, PyObject *source)
 {
-    TacState *state = PyType_GetModuleState(Py_TYPE(task));
-    PyObject *source = Py_NewRef(task->name), *func, *module, *qualname;
-    if (strcmp(Py_TYPE(source)->tp_name, "functools.partial") == 0) {
-        if (PyObject_GetOptionalAttr(source, state->str_func, &func) < 0) {
-            Py_DECREF(source);
-            return NULL;
-        }
-        if (func != NULL) {
-            Py_SETREF(source, func);
-        }
-    }
-    PyObject *name = NULL;
-    if (PyUnicode_Check(source)) {
-        name = Py_NewRef(source);
-    }
-    else if (PyObject_GetOptionalAttr(source, state->str___module__, &module)
-             >= 0)
+    PyObject *func = NULL;
+    if (strcmp(Py_TYPE(source)->tp_name, "functools.partial") == 0
+        && PyObject_GetOptionalAttr(source, state->str_func, &func) < 0)
     {
-        if (PyObject_GetOptionalAttr(source, state->str___qualname__,
-                                     &qualname) >= 0)
-        {
-            name = module != NULL && qualname != NULL
-                       ? PyUnicode_FromFormat("%S.%S", module, qualname)
-                       : PyObject_Repr(source);
-            Py_XDECREF(qualname);
-        }
-        Py_XDECREF(module);
+        return NULL;
     }
+    return func != NULL ? func : Py_NewRef(source);
+}
+
+/* "module.qualname", or its repr for what has no such names. */
+static PyObject *
+task_qualified_name(TacState *state, PyObject *source)
+{
+    PyObject *module, *qualname, *name = NULL;
+    if (PyObject_GetOptionalAttr(source, state->str___module__, &module) < 0)
+    {
+        return NULL;
+    }
+    if (PyObject_GetOptionalAttr(source, state->str___qualname__, &qualname)
+        >= 0)
+    {
+        name = module != NULL && qualname != NULL
+                   ? PyUnicode_FromFormat("%S.%S", module, qualname)
+                   : PyObject_Repr(source);
+        Py_XDECREF(qualname);
+    }
+    Py_XDECREF(module);
+    return name;
+}
+
+PyObject *
+tac_task_make_name(TacState *state, PyObject *source)
+{
+    source = task_unwrap_partial(state, source);
+    if (source == NULL) {
+        return NULL;
+    }
+    PyObject *name = PyUnicode_Check(source)
+                         ? Py_NewRef(source)
+                         : task_qualified_name(state, source);
     Py_DECREF(source);
     return name;
 }
@@ -132,7 +144,8 @@ task_get_name(TacTask *task, void *closure)
         return PyUnicode_FromString("");
     }
     if (!PyUnicode_Check(task->name)) {
-        PyObject *name = task_make_name(task);
+        PyObject *name = tac_task_make_name(
+            PyType_GetModuleState(Py_TYPE(task)), task->name);
         if (name == NULL) {
             return NULL;
         }

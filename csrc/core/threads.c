@@ -13,6 +13,11 @@
 
 #include <stdbool.h>
 #include <structmember.h>
+#if defined(__linux__)
+#include <sys/prctl.h>
+#elif defined(__APPLE__)
+#include <pthread.h>
+#endif
 
 #define THREADS_IDLE_TIMEOUT_US 10000000 /* 10 s */
 
@@ -230,7 +235,8 @@ PyDoc_STRVAR(threads_start_doc,
 static PyObject *
 threads_py_start(PyObject *module, PyObject *args, PyObject *kwargs)
 {
-    static char *names[] = {"fn", "deliver", "name", NULL};
+    static char *names[] = { /* cstyle: mutable: PyArg's type */
+        "fn", "deliver", "name", NULL};
     TacState *state = tac_state_of_module(module);
     PyObject *fn, *deliver, *name = Py_None;
     if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OO|O:start_thread_soon",
@@ -250,7 +256,34 @@ threads_py_start(PyObject *module, PyObject *args, PyObject *kwargs)
     Py_RETURN_NONE;
 }
 
+PyDoc_STRVAR(threads_set_os_name_doc,
+"_set_os_thread_name(name, /)\n--\n\n"
+"Name the calling thread for the operating system's tools; at most 15 bytes\n"
+"of ASCII are kept, other characters become '?'.");
+
+static PyObject *
+threads_set_os_name(PyObject *module, PyObject *name)
+{
+    PyObject *bytes =
+        PyUnicode_AsEncodedString(name, "ascii", "replace");
+    if (bytes == NULL) {
+        return NULL;
+    }
+    char short_name[16];
+    PyOS_snprintf(short_name, sizeof(short_name), "%.15s",
+                  PyBytes_AS_STRING(bytes));
+    Py_DECREF(bytes);
+#if defined(__linux__)
+    (void)prctl(PR_SET_NAME, short_name, 0, 0, 0);
+#elif defined(__APPLE__)
+    (void)pthread_setname_np(short_name);
+#endif
+    Py_RETURN_NONE;
+}
+
 static PyMethodDef threads_functions[] = {
+    {"_set_os_thread_name", threads_set_os_name, METH_O,
+     threads_set_os_name_doc},
     {"start_thread_soon", (PyCFunction)(void (*)(void))threads_py_start,
      METH_VARARGS | METH_KEYWORDS, threads_start_doc},
     {NULL},

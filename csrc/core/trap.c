@@ -17,10 +17,8 @@ TacTrap *
 tac_trap_new(TacState *state, const struct tac_trap_ops *ops, PyObject *first,
              PyObject *second)
 {
-    TacTrap *trap;
-    struct tac_freelist *list = &state->free_traps;
-    if (list->len > 0) {
-        trap = (TacTrap *)list->items[--list->len];
+    TacTrap *trap = (TacTrap *)tac_freelist_pop(&state->free_traps);
+    if (trap != NULL) {
         (void)PyObject_Init((PyObject *)trap, state->trap_type);
     }
     else {
@@ -38,6 +36,14 @@ tac_trap_new(TacState *state, const struct tac_trap_ops *ops, PyObject *first,
     state->counts.traps++;
     PyObject_GC_Track(trap);
     return trap;
+}
+
+void
+tac_trap_adopt(TacState *state, PyObject *awaitable)
+{
+    if (Py_IS_TYPE(awaitable, state->trap_type)) {
+        ((TacTrap *)awaitable)->adopted = true;
+    }
 }
 
 void
@@ -233,13 +239,13 @@ trap_send(TacTrap *trap, PyObject *value)
     return trap_send_value(trap, value, false);
 }
 
-/* Someone drives the coroutine by hand: the wait is given up. */
+/* Someone drives the coroutine by hand: the wait is given up.  A parked task
+ * stays abortable: whoever wakes it will find its coroutine ended. */
 static void
 trap_give_up(TacTrap *trap)
 {
     TacTask *task = trap->task;
     if (task != NULL && task->trap == trap) {
-        task->base.abortable = false;
         Py_CLEAR(task->trap);
     }
     trap_finish(trap);
@@ -353,8 +359,10 @@ trap_tp_finalize(TacTrap *trap)
     trap->life = TAC_TRAP_FINISHED;
     /* An interrupt that hits between the call and its await is no forgotten
      * await. */
-    if (!PyErr_Occurred()
-        || !PyErr_ExceptionMatches(PyExc_KeyboardInterrupt)) {
+    if (!trap->adopted
+        && (!PyErr_Occurred()
+            || !PyErr_ExceptionMatches(PyExc_KeyboardInterrupt)))
+    {
         trap_warn_never_awaited(trap);
     }
 }
@@ -373,10 +381,10 @@ trap_tp_dealloc(TacTrap *trap)
     PyObject_GC_UnTrack(trap);
     (void)trap_tp_clear(trap);
     state->counts.traps--;
-    if (reusable && state->free_traps.len < TAC_FREELIST_MAX) {
-        state->free_traps.items[state->free_traps.len++] = (PyObject *)trap;
-    }
-    else {
+    if (!reusable
+        || !tac_freelist_push(&state->free_traps, state->trap_type,
+                              (PyObject *)trap))
+    {
         PyObject_GC_Del(trap);
     }
     Py_DECREF(type);

@@ -62,12 +62,17 @@ typedef struct TacTrap {
     uint8_t phase; /* each kind's own count of its steps */
     uint8_t life;  /* enum tac_trap_state */
     bool raw;      /* a foreign runner may resume it with a value */
+    bool adopted;  /* no warning if it is never awaited */
 } TacTrap;
 
 /* A new trap of a kind.  `first`, `second`: borrowed or NULL.
  * Returns: new ref | NULL+exc. */
 TacTrap *tac_trap_new(TacState *state, const struct tac_trap_ops *ops,
                       PyObject *first, PyObject *second);
+
+/* An awaitable that a task has been made of: it is not forgotten any more,
+ * whatever becomes of the task.  Any object may be given. */
+void tac_trap_adopt(TacState *state, PyObject *awaitable);
 
 /* Leave whatever it is linked in. */
 void tac_trap_unlink(TacTrap *trap);

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-import gc
 import weakref
 
 import pytest
 
 from trio_asyncio_c import _core
+from trio_asyncio_c._loop import EventLoop
 
 from ._helpers import run_briefly
 
@@ -90,6 +90,20 @@ def test_context_is_the_one_given_or_a_copy(loop, method):
     assert var.get() == "unset"
 
 
+def test_named_arguments(loop):
+    seen = []
+    loop.call_soon(callback=lambda: seen.append("soon"))
+    loop.call_at(when=0, callback=lambda: seen.append("at"))
+    loop.call_later(delay=0, callback=lambda: seen.append("later"))
+    loop.call_later(0, callback=lambda: seen.append("mixed"))
+    run_briefly(loop, turns=2)
+    assert seen == ["soon", "at", "later", "mixed"]
+    with pytest.raises(TypeError, match="multiple values for argument 'callback'"):
+        loop.call_soon(print, callback=print)
+    with pytest.raises(TypeError, match="missing 1 required positional argument: 'delay'"):
+        loop.call_later(callback=print)
+
+
 def test_bad_arguments(loop):
     with pytest.raises(TypeError, match="missing 1 required"):
         loop.call_soon()
@@ -154,17 +168,12 @@ def test_call_soon_from_a_finalizer(loop):
     assert seen == ["deleted"]
 
 
-def test_queued_callbacks_are_collected_with_their_loop():
-    loop = type("Sub", (asyncio.SelectorEventLoop,), {})()  # as the control
-    loop.close()
+def test_queued_callbacks_are_dropped_by_close():
     before = _core._debug_counts()["handles"]
-    from trio_asyncio_c._loop import EventLoop
-
     loop = EventLoop()
     loop.call_soon(print, loop)
+    loop.call_later(1000, print, loop)
     loop.close()
-    del loop
-    gc.collect()
     assert _core._debug_counts()["handles"] == before
 
 

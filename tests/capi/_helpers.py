@@ -52,6 +52,17 @@ def crash(fn, *args, **kwargs):
     return chain
 
 
+def run_or_crash(fn, *args, **kwargs):
+    """Run `fn(*args)`; its result, or None if the run ended in TrioInternalError."""
+    with unheard():
+        try:
+            return trio.run(fn, *args, **kwargs)
+        except trio.TrioInternalError:
+            return None
+        finally:
+            assert not trio.lowlevel.in_trio_run()
+
+
 async def settle():
     """Wait until every other task is blocked."""
     await trio.testing.wait_all_tasks_blocked()

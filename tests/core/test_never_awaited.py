@@ -180,12 +180,12 @@ def test_a_wait_dropped_when_its_task_is_closed_does_not_warn():
     async def waiter():
         await lowlevel.cancel_shielded_checkpoint()
 
-    def close():
+    async def main():
         coro = waiter()
         coro.send(None)
         coro.close()
 
-    assert drop(close) == []
+    assert drop(lambda: trio.run(main)) == []
 
 
 @pytest.mark.parametrize("arguments", [(), (1, 2)])

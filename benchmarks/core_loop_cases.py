@@ -1,0 +1,121 @@
+"""The asyncio side of bench_core: one coroutine function a case.
+
+Each does `count` operations on the loop that runs it. The callbacks do next to nothing, so that the loop's own cost shows.
+"""
+
+import asyncio
+import socket
+
+from shared.case import Case
+
+
+def nop():
+    pass
+
+
+async def return_at_once():
+    pass
+
+
+async def call_soon_chain(loop, count):
+    """Let each callback schedule the next."""
+    done = loop.create_future()
+    left = count
+
+    def step():
+        nonlocal left
+        left -= 1
+        if left:
+            loop.call_soon(step)
+        else:
+            done.set_result(None)
+
+    loop.call_soon(step)
+    await done
+
+
+async def call_soon_at_once(loop, count):
+    """Schedule all callbacks in one go, then let them run."""
+    done = loop.create_future()
+    for _ in range(count - 1):
+        loop.call_soon(nop)
+    loop.call_soon(done.set_result, None)
+    await done
+
+
+async def call_soon_threadsafe(loop, count):
+    """Schedule in bursts with the thread-safe call, from the loop's own thread, so that no other thread's time is in it."""
+    for _ in range(count // 1000):
+        done = loop.create_future()
+        for _ in range(999):
+            loop.call_soon_threadsafe(nop)
+        loop.call_soon_threadsafe(done.set_result, None)
+        await done
+
+
+async def call_later_and_cancel(loop, count):
+    """Make timers that never fire, as timeouts do."""
+    for _ in range(count):
+        loop.call_later(60, nop).cancel()
+
+
+async def sleep_0(loop, count):
+    """Let the loop run a turn, in one task."""
+    for _ in range(count):
+        await asyncio.sleep(0)
+
+
+async def create_task(loop, count):
+    """Start a task that returns at once, and wait for it."""
+    for _ in range(count):
+        await loop.create_task(return_at_once())
+
+
+async def run_in_executor(loop, count):
+    """Let another thread do nothing, and wait for it."""
+    for _ in range(count):
+        await loop.run_in_executor(None, nop)
+
+
+async def add_reader_ping_pong(loop, count):
+    """Send a byte there and back between two readers."""
+    done = loop.create_future()
+    left = count
+
+    def on_ping():
+        there.send(there.recv(1))
+
+    def on_pong():
+        nonlocal left
+        here.recv(1)
+        left -= 1
+        if left:
+            here.send(b"x")
+        else:
+            done.set_result(None)
+
+    here, there = socket.socketpair()
+    with here, there:
+        here.setblocking(False)
+        there.setblocking(False)
+        # By number, for not all loops take the socket itself.
+        loop.add_reader(here.fileno(), on_pong)
+        loop.add_reader(there.fileno(), on_ping)
+        here.send(b"x")
+        try:
+            await done
+        finally:
+            loop.remove_reader(here.fileno())
+            loop.remove_reader(there.fileno())
+
+
+CASES = [
+    Case("call_soon chain", call_soon_chain, 20_000),
+    Case("call_soon, 100 000 at once", call_soon_at_once, 100_000),
+    Case("call_soon_threadsafe", call_soon_threadsafe, 10_000),
+    Case("call_later and cancel", call_later_and_cancel, 10_000),
+    Case("await sleep(0)", sleep_0, 10_000),
+    Case("await create_task(nop())", create_task, 5_000),
+    Case("run_in_executor(None, nop)", run_in_executor, 500, clock="wall"),
+    Case("add_reader ping-pong", add_reader_ping_pong, 1_000),
+]

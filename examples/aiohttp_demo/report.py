@@ -1,0 +1,126 @@
+"""What the demo prints, and what it finds wrong."""
+
+from .client import CONNECTIONS
+from .traffic import KINDS
+from .tree import shorten
+
+HEADINGS = f"""\
+                     requests a second         ms of CPU a request, server
+{"":15}{"trio_asyncio_c  asyncio  ratio":>30}{"trio_asyncio_c  asyncio  ratio":>34}"""
+
+# What is in flight when the server is cancelled, and how each has to end.
+IN_FLIGHT = {
+    "quick": ("requests in a Trio nursery, almost done", "answered"),
+    "slow": ("requests in a Trio nursery, for a minute", "disconnected"),
+    "nap": ("requests in asyncio.sleep(), for a minute", "disconnected"),
+    "listen": ("WebSockets", "closed with code 1001"),
+}
+
+
+def _ratio(ours, stock):
+    return ours / stock if stock else float("nan")
+
+
+def _how_often(counts):
+    return ", ".join(f"{count} {what}" for what, count in counts.items())
+
+
+class Page:
+    """The report, printed piece by piece."""
+
+    def __init__(self):
+        self._problems = []
+        self._answers = 0
+
+    def _say(self, *lines):
+        print(*lines, sep="\n", flush=True)
+
+    def problem(self, text):
+        """Note what went wrong."""
+        self._problems.append(text)
+
+    def expect(self, value, expected, what):
+        """Note that something is wrong unless it is as expected."""
+        if value != expected:
+            self.problem(f"{what}: {value!r}, not {expected!r}")
+
+    def head(self, seconds):
+        self._say(
+            "One aiohttp application on two event loops, in a process each. "
+            f"{CONNECTIONS} connections",
+            f"send requests to each for {seconds:g} seconds, in turn; "
+            "every answer is checked.",
+            "",
+            HEADINGS,
+        )
+
+    def measured(self, name, ours, stock):
+        """Say how fast one kind of requests was answered."""
+        for loop, load in ("trio_asyncio_c", ours), ("asyncio", stock):
+            self._answers += load["count"]
+            for problem in load["problems"]:
+                self.problem(f"{name}, {loop}: {problem}")
+            if not load["count"]:
+                self.problem(f"{name}, {loop}: no answers")
+        rates = ours["rate"], stock["rate"]
+        cpu = ours["cpu_ms"], stock["cpu_ms"]
+        self._say(
+            f"{name:15}{rates[0]:14.0f}{rates[1]:9.0f}{_ratio(*rates):7.2f}"
+            f"{cpu[0]:18.3f}{cpu[1]:9.3f}{_ratio(*cpu):7.2f}"
+        )
+
+    def tree(self, tree):
+        """Show the task tree, which must have tasks of both kinds in it."""
+        for kind in "asyncio task ", "in_trio.square":
+            if kind not in tree:
+                self.problem(f"the task tree has no {kind!r}")
+        self._say("", "The task tree of the busy server on trio_asyncio_c:", "")
+        self._say(*("  " + line for line in shorten(tree)))
+
+    def cancelled(self, in_flight, endings, refused, after):
+        """Say what became of requests in flight, and what was left of the server."""
+        self._say(
+            "",
+            "With these in flight, the Trio cancel scope around it was cancelled:",
+            "",
+        )
+        each = in_flight["each"]
+        for key, (what, expected) in IN_FLIGHT.items():
+            self._say(f"  {each} {what:43}{_how_often(endings[key])}")
+            self.expect(endings[key], {expected: each}, what)
+        self._tasks(after, each * in_flight["tasks"])
+        self._left(after, refused)
+
+    def _tasks(self, after, cancelled):
+        diary = after["diary"]
+        self._say(f"  Of the Trio tasks {_how_often(diary)}.")
+        expected = {"saw Cancelled": cancelled, "cleaned up": cancelled}
+        self.expect(diary, expected, "Trio tasks")
+        self.expect(after["scope caught its cancel"], True, "scope caught its cancel")
+
+    def _left(self, after, refused):
+        left = {
+            what: after[what + " left"]
+            for what in ("tasks", "asyncio tasks", "file descriptors")
+        }
+        for what, count in left.items():
+            self.expect(count, 0, f"{what} left")
+        self.expect(after["loop closed"], True, "loop closed")
+        self.expect(refused, True, "port refuses connections")
+        listening = "refuses connections" if refused else "is still open"
+        self._say(
+            "  Left behind: "
+            + ", ".join(f"{count} {what}" for what, count in left.items())
+            + f"; the port {listening}."
+        )
+
+    def verdict(self):
+        """Say whether all went well, and return the exit status."""
+        if not self._problems:
+            self._say("", f"All {self._answers} answers were right.")
+            return 0
+        self._say("", "This went wrong:", *("  " + text for text in self._problems))
+        return 1
+
+
+__all__ = ["KINDS", "Page"]
