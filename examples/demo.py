@@ -23,7 +23,7 @@ PATIENCE_S = 40
 async def measure(client, page):
     for name in report.KINDS:
         page.measured(name, *await client.hear("measured"))
-    page.tree(await client.hear("tree"))
+    page.tree(*await client.hear("tree"))
 
 
 async def cancel(server, client, page):

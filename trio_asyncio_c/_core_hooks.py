@@ -179,11 +179,18 @@ def iter_await_frames(coro: Any) -> Iterator[tuple[FrameType, int]]:
 
 def foreign_yield(message: object) -> TypeError:
     """The error for a coroutine that awaited another library's awaitable."""
-    return TypeError(
+    error = TypeError(
         f"trio.run received unrecognized yield message {message!r}. Are you "
         "trying to use a library written for some other framework like "
         "asyncio? That won't work without some kind of compatibility shim."
     )
+    if hasattr(message, "_asyncio_future_blocking"):
+        error.add_note(
+            "Trio-flavoured code can wait for an asyncio Future with "
+            "run_future(), and call an asyncio function with run_asyncio(), "
+            "in a task that has an asyncio loop open."
+        )
+    return error
 
 
 def warn_nonstrict(what: str) -> None:

@@ -490,12 +490,12 @@ static PyMethodDef loop_methods[] = {
     "Run func(*args) in another thread and return a Future of its outcome.\n\n"
     "executor: a concurrent.futures.Executor, or None for the default one.\n"
     "Flavor: sync. Thread-safe: no."),
-    {"_add_reader", (PyCFunction)(void (*)(void))tac_reader_add,
-     METH_FASTCALL, "_add_reader($self, fd, callback, /, *args)\n--\n\n"
-     "Run callback(*args) whenever fd can be read from; returns a Handle."},
-    {"_add_writer", (PyCFunction)(void (*)(void))tac_reader_add_writer,
-     METH_FASTCALL, "_add_writer($self, fd, callback, /, *args)\n--\n\n"
-     "Run callback(*args) whenever fd can be written to; returns a Handle."},
+    FAST_METHOD("_add_reader", tac_reader_add,
+    "_add_reader($self, fd, callback, /, *args, context=None)\n--\n\n"
+    "Run callback(*args) whenever fd can be read from; returns a Handle."),
+    FAST_METHOD("_add_writer", tac_reader_add_writer,
+    "_add_writer($self, fd, callback, /, *args, context=None)\n--\n\n"
+    "Run callback(*args) whenever fd can be written to; returns a Handle."),
     {"_remove_reader", (PyCFunction)tac_reader_remove, METH_O,
      "_remove_reader($self, fd, /)\n--\n\n"
      "Stop watching; returns whether fd was watched."},

@@ -8,6 +8,7 @@
 
 #include "aio/handle.h"
 #include "aio/loop.h"
+#include "base/args.h"
 #include "poll/poller.h"
 
 typedef struct TacFdWatch {
@@ -259,12 +260,39 @@ reader_find(TacLoop *loop, const struct tac_fd_table *table, PyObject *file,
 
 /* The loop's methods ---------------------------------------------------------------- */
 
+static const char *const reader_add_names[] = {"context", NULL};
+static const struct tac_params reader_add_params = {"_add_reader", 0, 0,
+                                                    reader_add_names};
+static const struct tac_params reader_add_writer_params = {
+    "_add_writer", 0, 0, reader_add_names};
+
+static TacHandle *
+reader_new_handle(TacLoop *loop, const struct tac_params *params,
+                  PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+{
+    PyObject *context = Py_None;
+    if (tac_args_bind_keywords(params, args, nargs, kwnames, &context) < 0) {
+        return NULL;
+    }
+    if (context != Py_None && !PyContext_CheckExact(context)) {
+        PyErr_Format(PyExc_TypeError,
+                     "%s() needs a contextvars.Context as context, not "
+                     "%.200s",
+                     params->function, Py_TYPE(context)->tp_name);
+        return NULL;
+    }
+    return tac_handle_new(loop, args[1], args + 2, nargs - 2,
+                          context == Py_None ? NULL : context);
+}
+
 static PyObject *
-reader_add(TacLoop *loop, PyObject *const *args, Py_ssize_t nargs,
+reader_add(TacLoop *loop, const struct tac_params *params,
+           PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames,
            enum tac_watch_events events)
 {
     if (nargs < 2) {
-        PyErr_SetString(PyExc_TypeError, "a file and a callback are needed");
+        PyErr_Format(PyExc_TypeError, "%s() needs a file and a callback",
+                     params->function);
         return NULL;
     }
     if (tac_loop_check_open(loop) < 0) {
@@ -274,8 +302,7 @@ reader_add(TacLoop *loop, PyObject *const *args, Py_ssize_t nargs,
     if (fd < 0) {
         return NULL;
     }
-    TacHandle *handle =
-        tac_handle_new(loop, args[1], args + 2, nargs - 2, NULL);
+    TacHandle *handle = reader_new_handle(loop, params, args, nargs, kwnames);
     if (handle == NULL) {
         return NULL;
     }
@@ -290,15 +317,19 @@ reader_add(TacLoop *loop, PyObject *const *args, Py_ssize_t nargs,
 }
 
 PyObject *
-tac_reader_add(TacLoop *loop, PyObject *const *args, Py_ssize_t nargs)
+tac_reader_add(TacLoop *loop, PyObject *const *args, Py_ssize_t nargs,
+               PyObject *kwnames)
 {
-    return reader_add(loop, args, nargs, TAC_WATCH_READ);
+    return reader_add(loop, &reader_add_params, args, nargs, kwnames,
+                      TAC_WATCH_READ);
 }
 
 PyObject *
-tac_reader_add_writer(TacLoop *loop, PyObject *const *args, Py_ssize_t nargs)
+tac_reader_add_writer(TacLoop *loop, PyObject *const *args, Py_ssize_t nargs,
+                      PyObject *kwnames)
 {
-    return reader_add(loop, args, nargs, TAC_WATCH_WRITE);
+    return reader_add(loop, &reader_add_writer_params, args, nargs, kwnames,
+                      TAC_WATCH_WRITE);
 }
 
 static PyObject *

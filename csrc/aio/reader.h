@@ -23,12 +23,12 @@ struct tac_fd_table {
     int capacity;
 };
 
-/* _add_reader(fd, callback, *args), _add_writer: watch, or replace what is
- * run; returns the new handle. */
+/* _add_reader(fd, callback, *args, context=None), _add_writer: watch, or
+ * replace what is run; returns the new handle. */
 PyObject *tac_reader_add(struct TacLoop *loop, PyObject *const *args,
-                         Py_ssize_t nargs);
+                         Py_ssize_t nargs, PyObject *kwnames);
 PyObject *tac_reader_add_writer(struct TacLoop *loop, PyObject *const *args,
-                                Py_ssize_t nargs);
+                                Py_ssize_t nargs, PyObject *kwnames);
 
 /* _remove_reader(fd), _remove_writer: True if it was watched. */
 PyObject *tac_reader_remove(struct TacLoop *loop, PyObject *file);

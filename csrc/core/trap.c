@@ -371,9 +371,10 @@ static void
 trap_tp_dealloc(TacTrap *trap)
 {
     /* The GC marks a finalized object for good, so it is not reused. */
-    bool reusable = trap->life != TAC_TRAP_NEW;
-    if (!reusable && PyObject_CallFinalizerFromDealloc((PyObject *)trap) < 0)
-    {
+    bool reusable = trap->life != TAC_TRAP_NEW
+                    && !PyObject_GC_IsFinalized((PyObject *)trap);
+    if (trap->life == TAC_TRAP_NEW
+        && PyObject_CallFinalizerFromDealloc((PyObject *)trap) < 0) {
         return; /* resurrected by the warning's handler */
     }
     TacState *state = trap->state;

@@ -6,7 +6,7 @@ from collections import Counter
 import aiohttp
 
 from .lines import tell
-from .traffic import WrongAnswer, expect, get_squares
+from .traffic import WrongAnswer, expect, get_squares, tree_in_flight
 
 EACH = 4
 TASKS = 3
@@ -14,7 +14,6 @@ TASKS = 3
 QUICK_S = 0.5
 SLOW_S = 60
 
-POLL_S = 0.01
 PATIENCE_S = 15
 
 
@@ -56,15 +55,6 @@ async def ending(request, session):
         return repr(error)
 
 
-async def in_flight(tasks, session, count):
-    """Wait till the server's task tree has so many requests that are in Trio."""
-    seen = -1
-    while seen < count and not any(task.done() for task in tasks):
-        await asyncio.sleep(POLL_S)
-        async with session.get("/tree") as response:
-            seen = (await response.text()).count("in_trio.squares")
-
-
 async def refuses(port):
     """Say whether nobody listens on a port of this machine."""
     try:
@@ -88,8 +78,8 @@ async def watch(session, port):
     async with asyncio.timeout(PATIENCE_S), asyncio.TaskGroup() as group:
         start(listen)
         start(nap)
-        await in_flight(start(slow), session, EACH)
-        await in_flight(start(quick), session, 2 * EACH)
+        await tree_in_flight(session, EACH, start(slow))
+        await tree_in_flight(session, 2 * EACH, start(quick))
         tell(in_flight={"each": EACH, "tasks": TASKS})
     endings = {
         name: Counter(task.result() for task in tasks)

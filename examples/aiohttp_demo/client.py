@@ -14,7 +14,7 @@ import aiohttp
 
 from . import cancel
 from .lines import tell
-from .traffic import KINDS, WrongAnswer, get_squares, in_turn
+from .traffic import KINDS, WrongAnswer, get_squares, in_turn, tree_in_flight
 
 CONNECTIONS = 8
 ROUNDS = 4
@@ -22,6 +22,8 @@ ROUNDS = 4
 TIMEOUT = aiohttp.ClientTimeout(total=10)
 WARM_UP = 0.2  # of a slice
 PROBLEMS_TOLD = 3
+
+TREE_S = 0.4
 
 # What an exchange fails with if the server does not do its part.
 FAILURES = (aiohttp.ClientError, WrongAnswer, TimeoutError, ValueError, TypeError)
@@ -95,22 +97,14 @@ async def measure(kind, sessions, slice_s):
     tell(measured=[load.result() for load in loads])
 
 
-async def watch_tree(session):
-    """Return the server's task tree while it is busy, some of that for a while."""
-    async with asyncio.TaskGroup() as group:
-        for _ in range(2):
-            group.create_task(get_squares(session, 3, 0.3))
-        await asyncio.sleep(0.15)
-        async with session.get("/tree") as response:
-            return await response.text()
-
-
 async def show_tree(session):
+    """Have the server's task tree while it is busy, with two requests that take longer."""
     load = Load(session, in_turn)
     async with asyncio.TaskGroup() as group:
-        group.create_task(load.run(0.4))
-        tree = group.create_task(watch_tree(session))
-    tell(tree=tree.result())
+        group.create_task(load.run(TREE_S))
+        tasks = [group.create_task(get_squares(session, 3, TREE_S)) for _ in range(2)]
+        tree = await tree_in_flight(session, len(tasks), tasks)
+    tell(tree=[tree, load.result()])
 
 
 async def main(seconds, ports):

@@ -22,17 +22,6 @@ def tell(**event):
     print(json.dumps(event), flush=True)
 
 
-async def stdin_ended():
-    """Wait for the parent's sign; asyncio-flavoured."""
-    loop = asyncio.get_running_loop()
-    ended = loop.create_future()
-    loop.add_reader(sys.stdin, ended.set_result, None)
-    try:
-        await ended
-    finally:
-        loop.remove_reader(sys.stdin)
-
-
 class ChildFailed(Exception):
     """A child did not say what it had to."""
 

@@ -4,8 +4,13 @@ from .client import CONNECTIONS
 from .traffic import KINDS
 from .tree import shorten
 
+HEAD = """\
+One aiohttp application on two event loops, each in a process of its own, gets
+requests on {connections} connections for {seconds:g} seconds. Every answer is checked. The clients
+need more CPU time than the server does, so the rates depend on them too.
+"""
 HEADINGS = f"""\
-                     requests a second         ms of CPU a request, server
+{"":15}{"requests a second":^30}{"":4}  server's CPU, ms a request
 {"":15}{"trio_asyncio_c  asyncio  ratio":>30}{"trio_asyncio_c  asyncio  ratio":>34}"""
 
 # What is in flight when the server is cancelled, and how each has to end.
@@ -45,23 +50,12 @@ class Page:
             self.problem(f"{what}: {value!r}, not {expected!r}")
 
     def head(self, seconds):
-        self._say(
-            "One aiohttp application on two event loops, in a process each. "
-            f"{CONNECTIONS} connections",
-            f"send requests to each for {seconds:g} seconds, in turn; "
-            "every answer is checked.",
-            "",
-            HEADINGS,
-        )
+        self._say(HEAD.format(connections=CONNECTIONS, seconds=seconds), HEADINGS)
 
     def measured(self, name, ours, stock):
         """Say how fast one kind of requests was answered."""
-        for loop, load in ("trio_asyncio_c", ours), ("asyncio", stock):
-            self._answers += load["count"]
-            for problem in load["problems"]:
-                self.problem(f"{name}, {loop}: {problem}")
-            if not load["count"]:
-                self.problem(f"{name}, {loop}: no answers")
+        self._check(f"{name}, trio_asyncio_c", ours)
+        self._check(f"{name}, asyncio", stock)
         rates = ours["rate"], stock["rate"]
         cpu = ours["cpu_ms"], stock["cpu_ms"]
         self._say(
@@ -69,8 +63,16 @@ class Page:
             f"{cpu[0]:18.3f}{cpu[1]:9.3f}{_ratio(*cpu):7.2f}"
         )
 
-    def tree(self, tree):
+    def _check(self, what, load):
+        self._answers += load["count"]
+        for problem in load["problems"]:
+            self.problem(f"{what}: {problem}")
+        if not load["count"]:
+            self.problem(f"{what}: no answers")
+
+    def tree(self, tree, load):
         """Show the task tree, which must have tasks of both kinds in it."""
+        self._check("while the task tree was made", load)
         for kind in "asyncio task ", "in_trio.square":
             if kind not in tree:
                 self.problem(f"the task tree has no {kind!r}")
@@ -81,7 +83,7 @@ class Page:
         """Say what became of requests in flight, and what was left of the server."""
         self._say(
             "",
-            "With these in flight, the Trio cancel scope around it was cancelled:",
+            "The Trio cancel scope around the server was cancelled with these in flight:",
             "",
         )
         each = in_flight["each"]
@@ -93,7 +95,8 @@ class Page:
 
     def _tasks(self, after, cancelled):
         diary = after["diary"]
-        self._say(f"  Of the Trio tasks {_how_often(diary)}.")
+        saw, cleaned_up = diary.get("saw Cancelled", 0), diary.get("cleaned up", 0)
+        self._say(f"  {saw} Trio tasks saw Cancelled, and {cleaned_up} cleaned up")
         expected = {"saw Cancelled": cancelled, "cleaned up": cancelled}
         self.expect(diary, expected, "Trio tasks")
         self.expect(after["scope caught its cancel"], True, "scope caught its cancel")
@@ -107,12 +110,7 @@ class Page:
             self.expect(count, 0, f"{what} left")
         self.expect(after["loop closed"], True, "loop closed")
         self.expect(refused, True, "port refuses connections")
-        listening = "refuses connections" if refused else "is still open"
-        self._say(
-            "  Left behind: "
-            + ", ".join(f"{count} {what}" for what, count in left.items())
-            + f"; the port {listening}."
-        )
+        self._say(f"  left behind: {_how_often(left)}")
 
     def verdict(self):
         """Say whether all went well, and return the exit status."""

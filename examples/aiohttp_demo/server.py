@@ -9,13 +9,14 @@ import asyncio
 import os
 import sys
 import time
+from contextlib import suppress
 
 import trio_asyncio_c
 from aiohttp import web
 from trio_asyncio_c import trio
 
 from .app import DIARY, make_app
-from .lines import stdin_ended, tell
+from .lines import tell
 
 # How long requests in flight may go on when the server is told to stop. aiohttp
 # waits as long again before it cancels their handlers.
@@ -43,10 +44,16 @@ async def serve(app):
 
 
 async def serve_on_asyncio(app):
-    server = asyncio.create_task(serve(app))
-    await stdin_ended()
-    server.cancel()
-    await asyncio.wait([server])
+    loop = asyncio.get_running_loop()
+    server = loop.create_task(serve(app))
+
+    def cancel_when_told():
+        loop.remove_reader(sys.stdin)
+        server.cancel()
+
+    loop.add_reader(sys.stdin, cancel_when_told)
+    with suppress(asyncio.CancelledError):
+        await server
 
 
 # The same within a Trio-flavoured program
@@ -60,7 +67,7 @@ def count_tasks():
     return trio.lowlevel.current_statistics().tasks_living
 
 
-async def cancel_at_end_of_stdin(scope):
+async def cancel_when_told(scope):
     await trio.lowlevel.wait_readable(sys.stdin)
     scope.cancel(reason="told to stop")
 
@@ -69,7 +76,7 @@ async def serve_in_trio(app):
     tasks, descriptors = count_tasks(), count_descriptors()
     async with trio.open_nursery() as nursery:
         with trio.CancelScope() as scope:
-            nursery.start_soon(cancel_at_end_of_stdin, scope)
+            nursery.start_soon(cancel_when_told, scope)
             async with trio_asyncio_c.open_loop() as loop:
                 await trio_asyncio_c.run_asyncio(serve, app)
     tell(

@@ -5,7 +5,11 @@
 checks the answer.
 """
 
+import asyncio
 from contextlib import AsyncExitStack, asynccontextmanager
+from itertools import cycle
+
+POLL_S = 0.01
 
 
 class WrongAnswer(Exception):
@@ -49,6 +53,19 @@ async def get_squares(session, count, pause_s):
     expect(answer, (200, {"squares": [n * n for n in range(count)]}))
 
 
+async def tree_in_flight(session, count, tasks):
+    """Return the server's task tree when it has so many such requests in it.
+
+    If one of the tasks that send them is done before, there is no more to wait for.
+    """
+    while True:
+        async with session.get("/tree") as response:
+            tree = await response.text()
+        if tree.count("in_trio.squares") >= count or any(task.done() for task in tasks):
+            return tree
+        await asyncio.sleep(POLL_S)
+
+
 @asynccontextmanager
 async def nursery(session):
     async def exchange(number):
@@ -77,10 +94,10 @@ async def in_turn(session):
     kinds = get_json, post_json, nursery, websocket
     async with AsyncExitStack() as stack:
         exchanges = [await stack.enter_async_context(kind(session)) for kind in kinds]
+        turns = cycle(exchanges)
 
         async def exchange(number):
-            for exchange in exchanges:
-                await exchange(number)
+            await next(turns)(number)
 
         yield exchange
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from trio_asyncio_c._loop import EventLoop
+from trio_asyncio_c import EventLoop
 
 
 @pytest.fixture

@@ -8,8 +8,7 @@ import weakref
 
 import pytest
 
-from trio_asyncio_c import _core
-from trio_asyncio_c._loop import EventLoop
+from trio_asyncio_c import EventLoop, _core
 
 from ._helpers import run_briefly
 

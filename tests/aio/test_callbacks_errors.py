@@ -6,6 +6,8 @@ import asyncio
 
 import pytest
 
+from trio_asyncio_c import _core
+
 from ._helpers import run_briefly
 
 
@@ -107,8 +109,6 @@ def test_an_exception_handler_may_end_the_run(loop):
 
 
 def test_awaiting_a_trio_function_in_a_task_names_the_way(loop):
-    from trio_asyncio_c import _core
-
     async def main():
         with pytest.raises(RuntimeError, match=r"loop\.run_trio"):
             await _core.sleep(1)

@@ -11,6 +11,8 @@ import time
 
 import pytest
 
+from trio_asyncio_c import EventLoop
+
 from ._helpers import run_briefly
 
 
@@ -125,8 +127,6 @@ def test_origin_tracking_is_set_for_the_run_only(debug_loop):
 
 
 def test_an_unclosed_loop_warns():
-    from trio_asyncio_c._loop import EventLoop
-
     loop = EventLoop()
     with pytest.warns(ResourceWarning, match="unclosed event loop <EventLoop"):
         del loop

@@ -10,8 +10,7 @@ import time
 
 import pytest
 
-from trio_asyncio_c import _core
-from trio_asyncio_c._loop import EventLoop
+from trio_asyncio_c import EventLoop, _core
 
 var = contextvars.ContextVar("var", default="unset")
 

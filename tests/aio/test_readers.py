@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextvars
 import os
 import socket
 
 import pytest
 
-from trio_asyncio_c import _core
+from trio_asyncio_c import EventLoop, _core
 
 from ._helpers import run_briefly, run_until
 
@@ -151,6 +152,24 @@ def test_a_closed_fd_is_survived_and_its_number_can_be_used_again(loop, pair):
     os.close(fd)
 
 
+def test_the_context_of_a_reader(loop, pair):
+    var = contextvars.ContextVar("var", default="unset")
+    context = contextvars.copy_context()
+    context.run(var.set, "given")
+    seen = []
+    loop._add_reader(pair[0].fileno(), lambda: seen.append((var.get(), pair[0].recv(10))), context=context)
+    pair[1].send(b"x")
+    run_until(loop, lambda: seen)
+    assert seen == [("given", b"x")]
+    loop._remove_reader(pair[0].fileno())
+    with pytest.raises(TypeError, match="contextvars.Context"):
+        loop._add_reader(0, print, context=5)
+    with pytest.raises(TypeError, match="unexpected keyword"):
+        loop._add_writer(0, print, other=5)
+    with pytest.raises(TypeError, match="needs a file and a callback"):
+        loop._add_writer(0)
+
+
 def test_bad_files(loop, tmp_path):
     with pytest.raises(ValueError, match="Invalid file object"):
         loop.add_reader("file", print)
@@ -167,8 +186,6 @@ def test_bad_files(loop, tmp_path):
 
 
 def test_remove_after_close(pair):
-    from trio_asyncio_c._loop import EventLoop
-
     loop = EventLoop()
     loop.add_reader(pair[0], print)
     loop.close()

@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from trio_asyncio_c._loop import EventLoop, new_event_loop
+from trio_asyncio_c import EventLoop, EventLoopPolicy, new_event_loop
 
 from ._helpers import run_briefly
 
@@ -216,8 +216,6 @@ def test_loops_in_several_threads():
 
 
 def test_policy():
-    from trio_asyncio_c._policy import EventLoopPolicy
-
     loop = EventLoopPolicy().new_event_loop()
     assert type(loop) is EventLoop
     loop.close()

@@ -10,6 +10,8 @@ import time
 
 import pytest
 
+from trio_asyncio_c import new_event_loop
+
 from ._helpers import run_briefly, run_until
 
 
@@ -81,8 +83,6 @@ def test_interrupt_while_the_loop_waits(loop):
 
 
 def test_interrupt_under_asyncio_run():
-    from trio_asyncio_c._loop import new_event_loop
-
     seen = []
 
     async def main():

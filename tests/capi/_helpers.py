@@ -25,12 +25,13 @@ def collect():
 
 
 @contextmanager
-def unheard():
+def unheard(passes=4):
     """Let what a crashed run leaves behind complain of its fate unheard."""
     hook, sys.unraisablehook = sys.unraisablehook, lambda unraisable: None
     try:
         yield
-        collect()
+        for _ in range(passes):
+            gc.collect()
     finally:
         sys.unraisablehook = hook
 
@@ -54,7 +55,7 @@ def crash(fn, *args, **kwargs):
 
 def run_or_crash(fn, *args, **kwargs):
     """Run `fn(*args)`; its result, or None if the run ended in TrioInternalError."""
-    with unheard():
+    with unheard(passes=1):
         try:
             return trio.run(fn, *args, **kwargs)
         except trio.TrioInternalError:
@@ -81,6 +82,7 @@ def script(source, *, options=(), timeout=120):
         [sys.executable, *options, "-c", textwrap.dedent(source)],
         capture_output=True,
         text=True,
+        errors="backslashreplace",
         timeout=timeout,
         check=False,
     )

@@ -228,7 +228,8 @@ def test_a_coroutine_waiting_in_another_framework():
 def test_closed_awaitables_in_globals():
     quiet(
         """
-        awaitables = [trio.sleep(1), lowlevel.checkpoint(), lowlevel.ParkingLot().park()]
+        lot = lowlevel.ParkingLot()
+        awaitables = [trio.sleep(1), lowlevel.checkpoint(), lot.park()]
         for awaitable in awaitables:
             awaitable.close()
         print("done")
@@ -286,11 +287,11 @@ def test_a_finalizer_in_a_module_that_uses_the_core():
 def test_worker_threads_that_are_idle():
     quiet(
         """
-        outcomes = []
-        done = threading.Event()
-        lowlevel.start_thread_soon(lambda: 5, lambda o: (outcomes.append(o), done.set()))
-        done.wait()
-        assert outcomes[0].value == 5
+        import queue
+
+        outcomes = queue.Queue()
+        lowlevel.start_thread_soon(lambda: 5, outcomes.put)
+        assert outcomes.get().value == 5
         print("done")
         """
     )

@@ -22,10 +22,10 @@ from ._helpers import SANITIZED, Error, Value, block, collect, run_or_crash, set
 lowlevel = trio.lowlevel
 
 TIMES = 100_000
-# What the interpreter itself may have allocated meanwhile; a leak of a single block
-# each time is far more.
-BLOCKS = TIMES // 50
-OBJECTS = 200
+# What the interpreter itself may allocate meanwhile.  A leak of a single block or
+# object each time is far more.
+BLOCKS = 400
+OBJECTS = 50
 KILOBYTES = 16 * 1024
 
 
@@ -39,10 +39,10 @@ def snapshot():
     )
 
 
-def check(before, after):
+def check(before, after, times):
     assert after[3] == before[3]
-    assert after[1] - before[1] < OBJECTS
-    assert after[0] - before[0] < BLOCKS
+    assert after[1] - before[1] < OBJECTS + times // 100
+    assert after[0] - before[0] < BLOCKS + times // 100
     if not SANITIZED and sys.platform == "linux":
         assert after[2] - before[2] < KILOBYTES
 
@@ -56,7 +56,7 @@ def run_often(work, times=TIMES, **kwargs):
         before = snapshot()
         await work(times)
         await settle()
-        check(before, snapshot())
+        check(before, snapshot(), times)
 
     trio.run(main, **kwargs)
 
@@ -437,12 +437,12 @@ def descriptors():
 
 
 def run_runs(once, times):
-    for _ in range(20):
+    for _ in range(5 + times // 2):
         once()
     before, open_before = snapshot(), len(descriptors())
     for _ in range(times):
         once()
-    check(before, snapshot())
+    check(before, snapshot(), times)
     assert len(descriptors()) == open_before
 
 
@@ -462,8 +462,10 @@ def test_runs_that_fail():
             raise KeyError
 
     def once():
-        with pytest.raises(ExceptionGroup):
+        try:
             trio.run(main)
+        except* KeyError:
+            pass
 
     run_runs(once, 500)
 
@@ -480,7 +482,7 @@ def test_runs_that_crash():
     def once():
         assert run_or_crash(main) is None
 
-    run_runs(once, 40)
+    run_runs(once, 20)
 
 
 def test_runs_that_never_begin():
@@ -504,7 +506,7 @@ def test_runs_that_never_begin():
         with pytest.raises(TypeError):
             trio.run(main, instruments=[[]])
 
-    run_runs(once, 40)
+    run_runs(once, 20)
 
 
 def test_runs_in_threads():

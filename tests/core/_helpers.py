@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import random
 import signal
 import socket
 import sys
@@ -188,10 +187,3 @@ class Recorder(trio.abc.Instrument):
     def of(self, task):
         """The names of the events of one task, in order."""
         return [event[0] for event in self.events if event[1:] == (task,)]
-
-
-def shuffled(items, seed):
-    """The items in an order that depends on the seed alone."""
-    items = list(items)
-    random.Random(seed).shuffle(items)
-    return items

@@ -95,8 +95,9 @@ def test_a_dropped_generator_warns():
         with pytest.warns(
             ResourceWarning,
             match=r"^Async generator '.*\.numbers' was garbage collected before it "
-            r"had been exhausted\. Surround its use in 'async with aclosing\(\.\.\.\):' "
-            r"to ensure that it gets cleaned up as soon as you're done using it\.$",
+            r"had been exhausted\. Surround its use in 'async with "
+            r"aclosing\(\.\.\.\):' to ensure that it gets cleaned up as soon as you're "
+            r"done using it\.$",
         ):
             del generator
             gc.collect()

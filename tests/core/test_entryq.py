@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import socket
 import threading
 import time
 
@@ -275,6 +276,41 @@ def test_a_signal_handler_may_interrupt_run_sync_soon_itself():
         assert "signal" in calls
 
     run(main)
+
+
+def test_the_wakeup_fd_of_signals_is_the_runs_own_and_given_back():
+    # R43
+    async def main():
+        await settle()
+        mine = signal.set_wakeup_fd(-1)
+        signal.set_wakeup_fd(mine)
+        return mine
+
+    assert run(main) != -1
+    before = signal.set_wakeup_fd(-1)
+    signal.set_wakeup_fd(before)
+    assert before == -1
+
+
+def test_a_wakeup_fd_that_is_in_use_already_warns():
+    # R43: and is put back afterwards.
+    async def main():
+        await settle()
+        return "fine"
+
+    a, b = socket.socketpair()
+    with a, b:
+        a.setblocking(False)
+        before = signal.set_wakeup_fd(a.fileno())
+        try:
+            with pytest.warns(
+                RuntimeWarning,
+                match="^It looks like Trio's signal handling code might have collided",
+            ):
+                assert run(main) == "fine"
+            assert signal.set_wakeup_fd(before) == a.fileno()
+        finally:
+            signal.set_wakeup_fd(before)
 
 
 def test_the_callbacks_run_in_a_system_task():

@@ -8,7 +8,7 @@ import re
 import pytest
 from trio_asyncio_c import trio
 
-from ._helpers import Recorder, block, run, run_mock, settle
+from ._helpers import Recorder, Value, block, run, run_mock, settle
 
 lowlevel = trio.lowlevel
 
@@ -647,20 +647,20 @@ def test_base_exceptions_in_hooks_are_logged_too(caplog):
     assert len(records_of(caplog)) == 1
 
 
-def test_a_hook_may_use_the_core():
+def test_a_hook_may_use_the_core(caplog):
     # Cancelling, waking and reading the statistics from a hook.
     class Busy(trio.abc.Instrument):
         def after_task_step(self, task):
             lowlevel.current_statistics()
             if task.name == "trigger" and scopes:
+                lowlevel.reschedule(parked.pop(), Value("from a hook"))
                 scopes.pop().cancel()
-                lowlevel.reschedule(parked.pop())
 
-    scopes, parked = [], []
+    scopes, parked, values = [], [], []
 
     async def sleeper():
         parked.append(lowlevel.current_task())
-        await block()
+        values.append(await block())
 
     async def main():
         with trio.CancelScope() as scope:
@@ -672,6 +672,8 @@ def test_a_hook_may_use_the_core():
         assert scope.cancelled_caught
 
     run(main, instruments=[Busy()])
+    assert values == ["from a hook"]
+    assert records_of(caplog) == []
 
 
 def test_a_task_scheduled_by_a_hook_of_the_wait_runs_in_the_same_turn():

@@ -154,9 +154,10 @@ def test_parent_nursery_is_the_way_up():
             chain = []
             while task is not root:
                 chain.append(task)
+                parent = task.parent_nursery.parent_task
                 assert task in task.parent_nursery.child_tasks
-                assert task.parent_nursery in task.parent_nursery.parent_task.child_nurseries
-                task = task.parent_nursery.parent_task
+                assert task.parent_nursery in parent.child_nurseries
+                task = parent
             assert len(chain) == 2
             with pytest.raises(AttributeError):
                 task.parent_nursery = None

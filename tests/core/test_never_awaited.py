@@ -9,7 +9,7 @@ import warnings
 import pytest
 from trio_asyncio_c import trio
 
-from ._helpers import Value, nonblocking_pair, run
+from ._helpers import Value, block, nonblocking_pair, run, settle
 
 lowlevel = trio.lowlevel
 
@@ -175,17 +175,18 @@ def test_the_warning_as_an_error_does_not_stop_the_run():
     seen.clear()
 
 
-def test_a_wait_dropped_when_its_task_is_closed_does_not_warn():
-    # The await has happened, the coroutine around it is closed.
-    async def waiter():
-        await lowlevel.cancel_shielded_checkpoint()
-
+def test_a_wait_whose_coroutine_is_closed_does_not_warn():
+    # The await has happened; it is the coroutine around it that ends.
     async def main():
-        coro = waiter()
-        coro.send(None)
-        coro.close()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(block)
+            (task,) = nursery.child_tasks
+            await settle()
+            assert drop(task.coro.close) == []
+            lowlevel.reschedule(task)
 
-    assert drop(lambda: trio.run(main)) == []
+    with pytest.RaisesGroup(RuntimeError):
+        run(main)
 
 
 @pytest.mark.parametrize("arguments", [(), (1, 2)])

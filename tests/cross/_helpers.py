@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from trio_asyncio_c import testing
-from trio_asyncio_c._open_loop import open_loop, run
+from trio_asyncio_c import open_loop, run, testing
 
 __all__ = ["flatten", "open_loop", "run", "run_mock"]
 

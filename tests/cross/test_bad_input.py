@@ -6,9 +6,17 @@ import asyncio
 
 import pytest
 
-from trio_asyncio_c import _core, trio
-from trio_asyncio_c._crossing import current_loop, run_asyncio, run_coroutine, run_future, run_trio, run_trio_task
-from trio_asyncio_c._loop import EventLoop
+from trio_asyncio_c import (
+    EventLoop,
+    _core,
+    current_loop,
+    run_asyncio,
+    run_coroutine,
+    run_future,
+    run_trio,
+    run_trio_task,
+    trio,
+)
 
 from ._helpers import open_loop, run
 
@@ -111,9 +119,10 @@ def test_run_future_of_something_else():
 
 def test_awaiting_a_future_in_trio_code():
     async def main():
-        with pytest.raises(TypeError, match="run_asyncio"):
+        with pytest.raises(TypeError, match="unrecognized yield message <Future") as caught:
             await current_loop.get().create_future()
-        with pytest.raises(TypeError, match="run_asyncio"):
+        assert "run_future()" in caught.value.__notes__[0]
+        with pytest.raises(TypeError, match="unrecognized yield message None"):
             await asyncio.sleep(0)
 
     run(main)

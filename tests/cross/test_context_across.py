@@ -5,9 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 
-from trio_asyncio_c import trio
-from trio_asyncio_c._crossing import current_loop, run_asyncio, run_coroutine
-from trio_asyncio_c._loop import EventLoop
+from trio_asyncio_c import EventLoop, current_loop, run_asyncio, run_coroutine, trio
 
 from ._helpers import run
 

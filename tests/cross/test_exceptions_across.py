@@ -6,9 +6,7 @@ import asyncio
 
 import pytest
 
-from trio_asyncio_c import trio
-from trio_asyncio_c._crossing import current_loop, run_asyncio, run_trio_task
-from trio_asyncio_c._loop import EventLoop
+from trio_asyncio_c import EventLoop, current_loop, run_asyncio, run_trio_task, trio
 
 from ._helpers import flatten, open_loop, run, run_mock
 

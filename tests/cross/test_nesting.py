@@ -8,9 +8,7 @@ import sys
 
 import pytest
 
-from trio_asyncio_c import _core, trio
-from trio_asyncio_c._crossing import current_loop, run_asyncio, run_future
-from trio_asyncio_c._loop import EventLoop
+from trio_asyncio_c import EventLoop, _core, current_loop, run_asyncio, run_future, trio
 
 from ._helpers import open_loop, run, run_mock
 
@@ -309,13 +307,15 @@ def test_a_crossing_into_a_closed_loop():
 
 def test_a_child_of_an_outer_nursery_outlives_the_loop():
     async def main():
+        closed = trio.Event()
         async with trio.open_nursery() as nursery:
             async with open_loop():
-                nursery.start_soon(child)
+                nursery.start_soon(child, closed)
                 await trio.sleep(0.001)
+            closed.set()
 
-    async def child():
-        await trio.sleep(0.01)
+    async def child(closed):
+        await closed.wait()
         with pytest.raises(RuntimeError, match="Event loop is closed"):
             await run_asyncio(asyncio.sleep, 0)
 

@@ -6,8 +6,7 @@ import asyncio
 
 import pytest
 
-from trio_asyncio_c import _core, trio
-from trio_asyncio_c._crossing import current_loop, run_asyncio, run_coroutine, run_future
+from trio_asyncio_c import _core, current_loop, run_asyncio, run_coroutine, run_future, trio
 
 from ._helpers import open_loop, run, run_mock
 

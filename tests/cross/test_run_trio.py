@@ -7,8 +7,7 @@ import contextlib
 
 import pytest
 
-from trio_asyncio_c import _core, trio
-from trio_asyncio_c._loop import EventLoop
+from trio_asyncio_c import EventLoop, _core, run_asyncio, trio
 
 from ._helpers import run_mock
 
@@ -228,8 +227,6 @@ def test_under_a_mock_clock():
         return loop.time() - began
 
     async def main():
-        from trio_asyncio_c._crossing import run_asyncio
-
         return await run_asyncio(aio_main)
 
     assert run_mock(main) == pytest.approx(2000)
