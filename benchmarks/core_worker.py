@@ -1,4 +1,4 @@
-"""Measures one case of bench_core with one peer, in a process of its own: core_worker.py PEER CASE SECONDS."""
+"""Measures one case of bench_core with one peer, in a process of its own: core_worker.py PEER CASE WARM_UP_SECONDS."""
 
 import asyncio
 import importlib
@@ -7,37 +7,39 @@ from pathlib import Path
 
 import core_loop_cases
 import core_trio_cases
-from shared.case import measure, say
+from shared.case import say_missing, serve_rounds
 
 OURS = "ours"
 LOOP_PEERS = {"asyncio": "asyncio", "uvloop": "uvloop", "rloop": "rloop", OURS: "trio_asyncio_c"}
 TRIO_PEERS = {"trio": "trio", OURS: "trio_asyncio_c.trio"}
 
 
-async def measure_on_running_loop(case, seconds):
-    return await measure(case, asyncio.get_running_loop(), seconds)
+async def serve_on_running_loop(case, warm_up_s):
+    await serve_rounds(case, asyncio.get_running_loop(), warm_up_s)
 
 
-def run_on_loop(module, case, seconds):
+def run_on_loop(module, case, warm_up_s):
     with asyncio.Runner(loop_factory=module.new_event_loop) as runner:
-        return runner.run(measure_on_running_loop(case, seconds))
+        runner.run(serve_on_running_loop(case, warm_up_s))
 
 
-def run_on_trio(module, case, seconds):
-    return module.run(measure, case, module, seconds)
+def run_on_trio(module, case, warm_up_s):
+    module.run(serve_rounds, case, module, warm_up_s)
 
 
-def main(peer, name, seconds):
+SIDES = [(LOOP_PEERS, core_loop_cases.CASES, run_on_loop), (TRIO_PEERS, core_trio_cases.CASES, run_on_trio)]
+
+
+def main(peer, name, warm_up_s):
     sys.path.append(str(Path(__file__).resolve().parents[1]))  # trio_asyncio_c, if it is not installed
-    sides = [(LOOP_PEERS, core_loop_cases.CASES, run_on_loop), (TRIO_PEERS, core_trio_cases.CASES, run_on_trio)]
-    for peers, cases, run in sides:
+    for peers, cases, run in SIDES:
         for case in cases:
             if case.name == name:
                 try:
                     module = importlib.import_module(peers[peer])
                 except ModuleNotFoundError:
-                    return say(None)
-                return say(run(module, case, float(seconds)))
+                    return say_missing()
+                return run(module, case, float(warm_up_s))
     raise SystemExit(f"there is no case {name!r}")
 
 

@@ -15,13 +15,14 @@ import asyncio
 import sys
 
 from aiohttp_demo import lines, report
+from aiohttp_demo.traffic import KINDS
 
 # For all that is not sending requests, on a slow machine.
 PATIENCE_S = 40
 
 
 async def measure(client, page):
-    for name in report.KINDS:
+    for name in KINDS:
         page.measured(name, *await client.hear("measured"))
     page.tree(*await client.hear("tree"))
 

@@ -1,4 +1,4 @@
-"""The Trio tutorial's tasks under its Tracer, an instrument that prints what the scheduler does.
+"""The Trio tutorial's tasks under its Tracer, which prints what the scheduler does.
 
 ``from trio_asyncio_c import trio`` is all that differs from the tutorial, and
 the naps are shorter.

@@ -1,12 +1,12 @@
-"""A case, and how its rounds are timed."""
+"""A case, and the side of the worker process that runs it."""
 
 import json
-import statistics
+import sys
 import time
 from collections.abc import Callable, Coroutine
 from typing import Any, NamedTuple
 
-MIN_ROUNDS = 3
+from .interleave import MISSING, READY
 
 
 class Case(NamedTuple):
@@ -14,7 +14,7 @@ class Case(NamedTuple):
 
     `function` is called with what it is done with (a loop, or a module) and with `count`, how often it does the operation a
     round. `clock` says which time is shown: the CPU time of the thread, user and system ("cpu"), which leaves out what else the
-    machine does meanwhile, or where other threads are waited for, the time that passes ("wall").
+    machine does meanwhile; or, where other threads are waited for, the time that passes ("wall").
     """
 
     name: str
@@ -23,26 +23,28 @@ class Case(NamedTuple):
     clock: str = "cpu"
 
 
-async def measure(case, subject, seconds):
-    """Return the median round's nanoseconds an operation, by each of the clocks.
+def say(message):
+    print(json.dumps(message), flush=True)
 
-    There are rounds for `seconds`, after a quarter of that as a warm-up.
+
+def say_missing():
+    """Tell the process that compares that the peer is not installed."""
+    say(MISSING)
+
+
+async def serve_rounds(case, subject, warm_up_s):
+    """Warm up, then run a round for each line on stdin and say its nanoseconds an operation, by each of the clocks.
+
+    The process blocks between rounds, for it is the other peers' turn.
     """
     began = time.perf_counter()
     while True:
         await case.function(subject, case.count)
-        if time.perf_counter() - began > seconds / 4:
+        if time.perf_counter() - began > warm_up_s:
             break
-    rounds = {"cpu": [], "wall": []}
-    began = time.perf_counter()
-    while len(rounds["cpu"]) < MIN_ROUNDS or time.perf_counter() - began < seconds:
+    say(READY)
+    while sys.stdin.readline():
         wall, cpu = time.perf_counter_ns(), time.thread_time_ns()
         await case.function(subject, case.count)
-        rounds["cpu"].append(time.thread_time_ns() - cpu)
-        rounds["wall"].append(time.perf_counter_ns() - wall)
-    return {clock: statistics.median(times) / case.count for clock, times in rounds.items()}
-
-
-def say(result):
-    """Hand a result, or None if the peer is not installed, to the process that compares."""
-    print(json.dumps(result))
+        cpu, wall = time.thread_time_ns() - cpu, time.perf_counter_ns() - wall
+        say({"cpu": cpu / case.count, "wall": wall / case.count})

@@ -1,48 +1,75 @@
-"""Runs one process a peer, case and repeat, taking turns: A B A B, so that what disturbs the machine disturbs all alike."""
+"""Lets processes, one a peer, take turns with short rounds: A B A B, so that what disturbs the machine disturbs all alike."""
 
 import json
 import os
 import subprocess
-import sys
+import threading
+import time
 
 TIMEOUT_S = 60
+READY = "ready"
 MISSING = "missing"
-# What would slow down some loops and not others, or fill the output.
-UNWANTED = {"PYTHONASYNCIODEBUG", "PYTHONDEVMODE", "PYTHONMALLOC", "PYTHONPROFILEIMPORTTIME", "PYTHONTRACEMALLOC"}
+# What would slow down some loops and not others.
+UNWANTED = {"PYTHONASYNCIODEBUG", "PYTHONDEVMODE", "PYTHONMALLOC", "PYTHONTRACEMALLOC"}
 
 
-def run_worker(command):
-    """Return what the worker says in its last line: the result, or in words why there is none."""
-    environment = {name: value for name, value in os.environ.items() if name not in UNWANTED}
-    try:
-        done = subprocess.run(
-            [sys.executable, *command], capture_output=True, text=True, timeout=TIMEOUT_S, env=environment
-        )
-    except subprocess.TimeoutExpired:
-        return "hangs"
-    if done.returncode != 0:
-        lines = done.stderr.strip().splitlines() or [f"exit status {done.returncode}"]
-        return f"fails: {lines[-1]}"
-    result = json.loads(done.stdout.splitlines()[-1])
-    return MISSING if result is None else result
+class Worker:
+    """A process that runs one case with one peer.
 
-
-def run_interleaved(plan, repeats, progress):
-    """Run a plan, {case: {peer: command}}, `repeats` times over, and return {case: {peer: list of results, or the failure}}.
-
-    A peer that fails in a case, or is not installed, is not tried again. `progress` is called with each (repeat, case).
+    `rounds` are its results so far. `failure` says in words why there are none, or no more of them; None while all is well.
     """
-    results = {case: {peer: [] for peer in commands} for case, commands in plan.items()}
-    for repeat in range(repeats):
-        for case, commands in plan.items():
-            progress(repeat, case)
-            for peer, command in commands.items():
-                so_far = results[case][peer]
-                if isinstance(so_far, str):
-                    continue
-                result = run_worker(command)
-                if isinstance(result, str):
-                    results[case][peer] = result
-                else:
-                    so_far.append(result)
-    return results
+
+    def __init__(self, command):
+        self.rounds = []
+        self.failure = None
+        self._process = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={name: value for name, value in os.environ.items() if name not in UNWANTED},
+        )
+
+    def _hear(self):
+        """Return what the process says next, or None if it fails to."""
+        hangs = threading.Event()
+        watchdog = threading.Timer(TIMEOUT_S, lambda: (hangs.set(), self._process.kill()))
+        watchdog.start()
+        line = self._process.stdout.readline()
+        watchdog.cancel()
+        if line:
+            return json.loads(line)
+        errors = self._process.communicate()[1].strip().splitlines() or [f"exit status {self._process.returncode}"]
+        self.failure = "hangs" if hangs.is_set() else f"fails: {errors[-1]}"
+        return None
+
+    def wait_ready(self):
+        if self._hear() == MISSING:
+            self.failure = MISSING
+
+    def run_round(self):
+        self._process.stdin.write("\n")
+        self._process.stdin.flush()
+        result = self._hear()
+        if result is not None:
+            self.rounds.append(result)
+
+    def close(self):
+        self._process.communicate()
+
+
+def take_turns(commands, seconds):
+    """Run {peer: command} side by side, each for about `seconds`, and return {peer: worker}."""
+    workers = {peer: Worker(command) for peer, command in commands.items()}
+    for worker in workers.values():
+        worker.wait_ready()
+    end = time.perf_counter() + seconds * len(workers)
+    while running := [worker for worker in workers.values() if worker.failure is None]:
+        for worker in running:
+            worker.run_round()
+        if time.perf_counter() > end:
+            break
+    for worker in workers.values():
+        worker.close()
+    return workers

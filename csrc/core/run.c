@@ -6,7 +6,7 @@
  *
  * Why the kernel is not asked every turn: a system call a turn is most of
  * what a chain of callbacks costs.  While work is ready it is asked once in
- * RUN_POLL_INTERVAL_S (Go's and Tokio's schedulers do the like), measured in
+ * TAC_PACE_INTERVAL_NS (Go's and Tokio's schedulers do the like), measured in
  * time and not in turns, so that long steps delay nobody.
  *
  * The Python type is in run_type.c.
@@ -19,7 +19,6 @@
 #include "core/idle.h"
 #include "core/nursery.h"
 
-#define RUN_POLL_INTERVAL_S 50e-6
 #define RUN_MAX_TIMEOUT_S (24 * 60 * 60.0)
 
 TacRunner *
@@ -174,9 +173,9 @@ run_io_hook(TacRunner *runner, enum tac_hook hook, double timeout_s)
 
 /* Whether this turn may go without asking the kernel. */
 static inline bool
-run_may_skip_poll(TacRunner *runner, double now_s)
+run_may_skip_poll(TacRunner *runner)
 {
-    return run_has_work(runner) && now_s < runner->next_poll_s
+    return run_has_work(runner) && tac_pace_is_fresh(&runner->pace)
            && !runner->stop && runner->clock == NULL
            && !tac_instruments_has(&runner->instruments,
                                    TAC_HOOK_BEFORE_IO_WAIT)
@@ -189,7 +188,7 @@ tac_run_poll(TacRunner *runner, double timeout_s)
 {
     run_io_hook(runner, TAC_HOOK_BEFORE_IO_WAIT, timeout_s);
     tac_poller_poll(&runner->poller, timeout_s);
-    runner->next_poll_s = tac_clock_now_s() + RUN_POLL_INTERVAL_S;
+    tac_pace_polled(&runner->pace, tac_clock_now_ns());
     if (timeout_s > 0 && PyErr_CheckSignals() < 0) {
         runner->raised = true;
         return -1;
@@ -204,15 +203,15 @@ tac_run_poll(TacRunner *runner, double timeout_s)
 /* expire_deadlines and what an idle turn does ---------------------------------- */
 
 static Py_ssize_t
-run_expire_deadlines(TacRunner *runner, double now_s)
+run_expire_deadlines(TacRunner *runner)
 {
+    double now_s;
     if (tac_heap_peek(&runner->deadlines) == NULL) {
         return 0;
     }
-    if (runner->clock != NULL && tac_runner_time(runner, &now_s) < 0) {
-        return -1;
-    }
-    return tac_deadline_expire(runner, now_s);
+    return tac_runner_time(runner, &now_s) < 0
+               ? -1
+               : tac_deadline_expire(runner, now_s);
 }
 
 static int
@@ -322,11 +321,10 @@ tac_run_batch(TacRunner *runner)
 
 /* What comes after the poll. */
 static enum tac_turn
-run_finish_turn(TacRunner *runner, double now_s, double timeout_s,
-                enum tac_idle primed)
+run_finish_turn(TacRunner *runner, double timeout_s, enum tac_idle primed)
 {
     tac_entryq_drain(runner);
-    Py_ssize_t expired = run_expire_deadlines(runner, now_s);
+    Py_ssize_t expired = run_expire_deadlines(runner);
     if (expired < 0) {
         return TAC_TURN_ERROR;
     }
@@ -339,14 +337,11 @@ run_finish_turn(TacRunner *runner, double now_s, double timeout_s,
 enum tac_turn
 tac_runner_turn(TacRunner *runner)
 {
-    double timeout_s = 0, now_s = 0;
+    double timeout_s = 0;
     enum tac_idle primed = TAC_IDLE_NONE;
-    if (run_has_work(runner)) {
-        now_s = tac_clock_now_s();
-        if (run_may_skip_poll(runner, now_s)) {
-            runner->poller.events = 0;
-            return run_finish_turn(runner, now_s, 0, TAC_IDLE_NONE);
-        }
+    if (run_may_skip_poll(runner)) {
+        runner->poller.events = 0;
+        return run_finish_turn(runner, 0, TAC_IDLE_NONE);
     }
     if (tac_run_wait_timeout(runner, &timeout_s, &primed) < 0) {
         return TAC_TURN_ERROR;
@@ -354,9 +349,7 @@ tac_runner_turn(TacRunner *runner)
     if (tac_run_poll(runner, timeout_s) < 0) {
         return runner->raised ? TAC_TURN_RAISED : TAC_TURN_ERROR;
     }
-    return run_finish_turn(runner,
-                           runner->next_poll_s - RUN_POLL_INTERVAL_S,
-                           timeout_s, primed);
+    return run_finish_turn(runner, timeout_s, primed);
 }
 
 enum tac_turn
@@ -374,5 +367,4 @@ tac_runner_drive(TacRunner *runner)
     return turn;
 }
 
-#undef RUN_POLL_INTERVAL_S
 #undef RUN_MAX_TIMEOUT_S

@@ -24,6 +24,7 @@
 #include "core/entryq.h"
 #include "core/instrument.h"
 #include "core/iowait.h"
+#include "core/pace.h"
 #include "core/task.h"
 #include "poll/poller.h"
 
@@ -46,7 +47,7 @@ typedef struct TacRunner {
     struct tac_task *current;  /* borrowed: the running task (I2) */
     struct tac_heap deadlines;
     struct tac_poller poller;
-    double next_poll_s; /* while work is ready, poll no sooner */
+    struct tac_pace pace; /* when to ask the kernel while work is ready */
     uint64_t random;    /* state of the scheduler's coin */
     bool driven;        /* I1 */
     bool in_turns;      /* inside tac_runner_drive */

@@ -7,5 +7,6 @@ client.py    sends requests and checks every answer; a process of its own
 traffic.py   the kinds of requests
 cancel.py    the client's part when the server is cancelled
 lines.py     how the processes talk with each other
-report.py    what the demo prints
+report.py    what the demo prints, and what it finds wrong
+tree.py      a task tree made short enough to read
 """

@@ -1,13 +1,12 @@
 """What the demo prints, and what it finds wrong."""
 
 from .client import CONNECTIONS
-from .traffic import KINDS
 from .tree import shorten
 
 HEAD = """\
 One aiohttp application on two event loops, each in a process of its own, gets
-requests on {connections} connections for {seconds:g} seconds. Every answer is checked. The clients
-need more CPU time than the server does, so the rates depend on them too.
+requests for {seconds:g} seconds on {connections} connections. Every answer is checked.
+The clients need more CPU time than the server, so the rates depend on them too.
 """
 HEADINGS = f"""\
 {"":15}{"requests a second":^30}{"":4}  server's CPU, ms a request
@@ -119,6 +118,3 @@ class Page:
             return 0
         self._say("", "This went wrong:", *("  " + text for text in self._problems))
         return 1
-
-
-__all__ = ["KINDS", "Page"]
