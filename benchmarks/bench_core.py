@@ -1,6 +1,6 @@
 """What a callback, a task step, a task, a nursery and a cancel scope cost, beside asyncio, uvloop, rloop and trio.
 
-README.rst beside this file says how to read the numbers. Exits with 1 if a case does not run on trio_asyncio_c.
+README.rst beside this file says how to read the numbers. The exit status is 1 if a case does not run on trio_asyncio_c.
 """
 
 import argparse
@@ -13,11 +13,10 @@ from typing import NamedTuple
 import core_loop_cases
 import core_trio_cases
 from core_worker import LOOP_PEERS, OURS, TRIO_PEERS
-from shared.interleave import run_interleaved
+from shared.interleave import take_turns
 from shared.machine import describe
 
-HERE = Path(__file__).resolve().parent
-WORKER = str(HERE / "core_worker.py")
+WORKER = str(Path(__file__).resolve().with_name("core_worker.py"))
 SIDES = {"asyncio side": (core_loop_cases.CASES, LOOP_PEERS), "Trio side": (core_trio_cases.CASES, TRIO_PEERS)}
 
 
@@ -37,52 +36,57 @@ GOALS = [
 
 
 class Row:
-    """The results of one case: `ns` {peer: nanoseconds, one a repeat} and `failures` {peer: in words}."""
+    """What was measured of one case: `ns` {peer: nanoseconds an operation, one a round}, `failures` {peer: in words}."""
 
-    def __init__(self, results, clock):
-        self.failures = {peer: found for peer, found in results.items() if isinstance(found, str)}
-        self.ns = {
-            peer: [times[clock] for times in found] for peer, found in results.items() if peer not in self.failures
-        }
+    def __init__(self, peers):
+        self.ns = {peer: [] for peer in peers}
+        self.failures = {}
+
+    def add(self, workers, clock):
+        for peer, worker in workers.items():
+            if worker.failure is None:
+                self.ns[peer] += [result[clock] for result in worker.rounds]
+            else:
+                self.failures[peer] = worker.failure
+                self.ns[peer] = []
 
     def median(self, peer):
         return statistics.median(self.ns[peer])
 
     def best_peer(self):
-        return min((peer for peer in self.ns if peer != OURS), key=self.median, default=None)
+        measured = [peer for peer in self.ns if peer != OURS and self.ns[peer]]
+        return min(measured, key=self.median, default=None)
 
-    def ratio(self, peer):
-        """Return ours/peer by the medians, or None if one of them is missing."""
-        if peer not in self.ns or OURS not in self.ns:
+    def ratios(self, peer):
+        """Return the first quartile, the median and the third quartile of ours/peer, round by round, or None."""
+        pairs = list(zip(self.ns[OURS], self.ns[peer]))
+        if not pairs:
             return None
-        return self.median(OURS) / self.median(peer)
-
-    def spread(self, peer):
-        """Return the least and the greatest ratio of one repeat."""
-        ratios = [ours / theirs for ours, theirs in zip(self.ns[OURS], self.ns[peer])]
-        return min(ratios), max(ratios)
+        ratios = [ours / theirs for ours, theirs in pairs]
+        return statistics.quantiles(ratios, method="inclusive") if len(ratios) > 1 else ratios * 3
 
     def cell(self, peer):
-        return f"{self.median(peer):.0f}" if peer in self.ns else self.failures[peer].partition(":")[0]
+        return f"{self.median(peer):.0f}" if self.ns[peer] else self.failures[peer].partition(":")[0]
 
     def verdict(self):
         best = self.best_peer()
-        if best is None or OURS not in self.ns:
+        ratios = best and self.ratios(best)
+        if not ratios:
             return "-"
-        low, high = self.spread(best)
-        return f"{self.ratio(best):.3f} of {best} ({low:.3f} to {high:.3f})"
+        low, ratio, high = ratios
+        return f"{ratio:.3f} of {best} ({low:.3f} to {high:.3f})"
 
 
 def parse_options():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="fewer and shorter measurements")
-    parser.add_argument("--repeat", type=int, metavar="N", help="processes a case and peer (default 5, quick 3)")
+    parser.add_argument("--repeat", type=int, metavar="N", help="processes a case and peer (default 5, quick 2)")
     parser.add_argument("--only", action="append", metavar="NAME", help="cases with NAME in their name; can be repeated")
     parser.add_argument("--wall", action="store_true", help="show the time that passes, not the CPU's")
-    parser.add_argument("--json", metavar="FILE", help="write all results there")
+    parser.add_argument("--json", metavar="FILE", help="write all rounds there")
     options = parser.parse_args()
-    options.repeat = options.repeat or (3 if options.quick else 5)
-    options.seconds = 0.05 if options.quick else 0.3
+    options.repeat = options.repeat or (2 if options.quick else 5)
+    options.warm_up_s, options.seconds = (0.02, 0.06) if options.quick else (0.1, 0.25)
     return options
 
 
@@ -90,18 +94,26 @@ def chosen(cases, names):
     return [case for case in cases if not names or any(name.lower() in case.name.lower() for name in names)]
 
 
-def show_progress(repeat, case):
+def show_progress(words):
     if sys.stderr.isatty():
-        print(f"\r\033[Krepeat {repeat + 1}: {case}", end="", file=sys.stderr, flush=True)
+        print(f"\r\033[K{words}", end="", file=sys.stderr, flush=True)
 
 
-def measure_side(cases, peers, options):
-    plan = {
-        case.name: {peer: [WORKER, peer, case.name, str(options.seconds)] for peer in peers} for case in cases
-    }
-    results = run_interleaved(plan, options.repeat, show_progress)
-    show_progress(options.repeat - 1, "done\n")
-    return results
+def measure(cases, peers, options):
+    """Return {case: Row}. All cases are gone through before they are repeated, in new processes."""
+    rows = {case.name: Row(peers) for case in cases}
+    for repeat in range(options.repeat):
+        for case in cases:
+            show_progress(f"repeat {repeat + 1} of {options.repeat}: {case.name}")
+            row = rows[case.name]
+            commands = {
+                peer: [sys.executable, WORKER, peer, case.name, str(options.warm_up_s)]
+                for peer in peers
+                if peer not in row.failures
+            }
+            row.add(take_turns(commands, options.seconds), "wall" if options.wall else case.clock)
+    show_progress("")
+    return rows
 
 
 def print_machine(machine):
@@ -111,12 +123,9 @@ def print_machine(machine):
 
 
 def print_table(title, rows, peers):
-    print(f"\n{f'{title}, ns an operation':30}" + "".join(f"{peer:>9}" for peer in peers) + "   ours/best peer")
+    print(f"\n{f'{title}, ns an operation':32}" + "".join(f"{peer:>9}" for peer in peers) + "   ours/best peer")
     for name, row in rows.items():
-        print(f"{name:30}" + "".join(f"{row.cell(peer):>9}" for peer in peers) + f"   {row.verdict()}")
-
-
-def print_failures(rows):
+        print(f"{name:32}" + "".join(f"{row.cell(peer):>9}" for peer in peers) + f"   {row.verdict()}")
     for name, row in rows.items():
         for peer, failure in row.failures.items():
             if ":" in failure:
@@ -126,30 +135,28 @@ def print_failures(rows):
 def print_goals(rows):
     print("\nGoals")
     for goal in GOALS:
-        ratio = rows[goal.case].ratio(goal.peer) if goal.case in rows else None
-        verdict = "not measured" if ratio is None else f"{'met' if ratio <= goal.at_most else 'not met'}, {ratio:.3f}"
-        print(f"{goal.case:30}at most {goal.at_most} of {goal.peer}'s: {verdict}")
+        ratios = rows[goal.case].ratios(goal.peer) if goal.case in rows else None
+        verdict = "not measured"
+        if ratios:
+            verdict = f"{'met' if ratios[1] <= goal.at_most else 'not met'}, {ratios[1]:.3f}"
+        print(f"{goal.case:32}at most {goal.at_most} of {goal.peer}'s: {verdict}")
 
 
 def main():
     options = parse_options()
-    machine = describe(["trio_asyncio_c", "uvloop", "rloop", "trio"])
+    machine = describe(["uvloop", "rloop", "trio"])
     print_machine(machine)
-    all_rows, all_results = {}, {}
+    all_rows = {}
     for title, (cases, peers) in SIDES.items():
-        cases = chosen(cases, options.only)
-        if not cases:
-            continue
-        results = measure_side(cases, peers, options)
-        rows = {case.name: Row(results[case.name], "wall" if options.wall else case.clock) for case in cases}
-        print_table(title, rows, peers)
-        print_failures(rows)
-        all_results[title] = results
-        all_rows |= rows
+        rows = measure(chosen(cases, options.only), peers, options)
+        if rows:
+            print_table(title, rows, peers)
+            all_rows |= rows
     print_goals(all_rows)
     if options.json:
-        Path(options.json).write_text(json.dumps({"machine": machine, "results": all_results}, indent=1) + "\n")
-    return any(OURS in row.failures for row in all_rows.values())
+        rounds = {name: {"ns": row.ns, "failures": row.failures} for name, row in all_rows.items()}
+        Path(options.json).write_text(json.dumps({"machine": machine, "cases": rounds}, indent=1) + "\n")
+    return int(any(OURS in row.failures for row in all_rows.values()))
 
 
 if __name__ == "__main__":

@@ -3,11 +3,11 @@
 import asyncio
 import importlib
 import sys
-from pathlib import Path
 
 import core_loop_cases
 import core_trio_cases
 from shared.case import say_missing, serve_rounds
+from shared.machine import find_ours
 
 OURS = "ours"
 LOOP_PEERS = {"asyncio": "asyncio", "uvloop": "uvloop", "rloop": "rloop", OURS: "trio_asyncio_c"}
@@ -31,7 +31,7 @@ SIDES = [(LOOP_PEERS, core_loop_cases.CASES, run_on_loop), (TRIO_PEERS, core_tri
 
 
 def main(peer, name, warm_up_s):
-    sys.path.append(str(Path(__file__).resolve().parents[1]))  # trio_asyncio_c, if it is not installed
+    find_ours()
     for peers, cases, run in SIDES:
         for case in cases:
             if case.name == name:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from typing import TYPE_CHECKING, Any
 
 from . import _core
@@ -13,6 +14,12 @@ if TYPE_CHECKING:
 __all__ = ["format_task_tree"]
 
 
+def _natural_order(task: asyncio.Task[Any]) -> list[tuple[int, str]]:
+    """A sorting key by which Task-2 comes before Task-10."""
+    parts = re.split(r"(\d+)", task.get_name())
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in parts]
+
+
 def _asyncio_tasks(task: Any) -> list[asyncio.Task[Any]]:
     """The asyncio Tasks that a loop's host task steps, oldest name first."""
     owner = getattr(task, "owner", None)
@@ -20,7 +27,7 @@ def _asyncio_tasks(task: Any) -> list[asyncio.Task[Any]]:
         return []
     if not task.name.startswith("<asyncio event loop"):
         return []
-    return sorted(asyncio.all_tasks(owner), key=lambda t: t.get_name())
+    return sorted(asyncio.all_tasks(owner), key=_natural_order)
 
 
 def _describe_asyncio_task(task: asyncio.Task[Any]) -> str:

@@ -8,6 +8,13 @@ import sysconfig
 from importlib import metadata
 from pathlib import Path
 
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def find_ours():
+    """Let trio_asyncio_c be imported: the one that is installed, else the one of this checkout."""
+    sys.path.append(str(ROOT))
+
 
 def _cpu():
     """Return the CPU's model and its frequency now, as far as the system tells."""
@@ -17,10 +24,10 @@ def _cpu():
         text = ""
     model = re.search(r"^model name\s*:\s*(.+)$", text, re.MULTILINE)
     frequencies = [float(value) for value in re.findall(r"^cpu MHz\s*:\s*([\d.]+)", text, re.MULTILINE)]
-    said = model[1] if model else platform.processor() or platform.machine()
+    words = model[1] if model else platform.processor() or platform.machine()
     if frequencies:
-        said += f" at {min(frequencies):.0f} to {max(frequencies):.0f} MHz"
-    return f"{said}, {os.cpu_count()} CPUs"
+        words += f", {min(frequencies):.0f} to {max(frequencies):.0f} MHz"
+    return f"{words}, {os.cpu_count()} CPUs"
 
 
 def _governor():
@@ -28,6 +35,19 @@ def _governor():
         return Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor").read_text().strip()
     except OSError:
         return "unknown"
+
+
+def _python():
+    options = sysconfig.get_config_var("CONFIG_ARGS") or ""
+    optimised = [name for flag, name in (("--enable-optimizations", "PGO"), ("--with-lto", "LTO")) if flag in options]
+    return f"{sys.version}, {' and '.join(optimised) or 'neither PGO nor LTO'}"
+
+
+def _ours():
+    find_ours()
+    import trio_asyncio_c
+
+    return f"{trio_asyncio_c.__version__}, {trio_asyncio_c._core.__file__}"
 
 
 def _version(package):
@@ -38,13 +58,13 @@ def _version(package):
 
 
 def describe(packages):
-    """Return {what: in words} of the machine, the interpreter, and the named packages."""
-    build = [option for option in ("optimizations", "lto") if option in (sysconfig.get_config_var("CONFIG_ARGS") or "")]
+    """Return {what: in words} of the machine, the interpreter, this project and the named packages."""
     return {
         "CPU": _cpu(),
         "CPU governor": _governor(),
         "load average": " ".join(f"{load:.2f}" for load in os.getloadavg()),
         "system": platform.platform(),
-        "Python": f"{sys.version} ({', '.join(build) or 'no'} optimisations beyond -O3)",
+        "Python": _python(),
+        "trio_asyncio_c": _ours(),
         **{package: _version(package) for package in packages},
     }

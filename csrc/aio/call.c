@@ -128,10 +128,13 @@ call_check(TacLoop *loop, const struct call_args *call, bool check_thread)
 static PyObject *
 call_push_handle(TacLoop *loop, const struct call_args *call)
 {
-    TacHandle *handle = tac_handle_new(loop, call->callback, call->rest,
-                                       call->rest_len, call->context);
+    TacHandle *handle = tac_handle_new_untracked(
+        loop, call->callback, call->rest, call->rest_len, call->context);
     if (handle == NULL) {
         return NULL;
+    }
+    if (!loop->runner->in_turns) {
+        tac_handle_track(handle);
     }
     struct tac_ring_item item = {
         .object = Py_NewRef(handle),
@@ -164,11 +167,36 @@ call_push_step(TacLoop *loop, const struct call_args *call)
     Py_RETURN_NONE;
 }
 
+/* By far the most frequent case: no keywords, the loop is running. */
+static PyObject *
+call_push_running(TacLoop *loop, PyObject *const *args, Py_ssize_t nargs)
+{
+    TacHandle *handle =
+        tac_handle_new_untracked(loop, args[0], args + 1, nargs - 1, NULL);
+    if (handle == NULL) {
+        return NULL;
+    }
+    struct tac_ring_item item = {
+        .object = Py_NewRef(handle),
+        .kind = TAC_RING_HANDLE,
+    };
+    if (tac_loop_push(loop, item) < 0) {
+        Py_CLEAR(handle);
+    }
+    return (PyObject *)handle;
+}
+
 PyObject *
 tac_call_soon(TacLoop *loop, PyObject *const *args, Py_ssize_t nargs,
               PyObject *kwnames)
 {
     struct call_args call = {.method = "call_soon"};
+    if (kwnames == NULL && nargs != 0 && !loop->debug && !loop->closed
+        && loop->runner != NULL && loop->runner->in_turns
+        && !tac_interp_is_task_step(loop->state, args[0]))
+    {
+        return call_push_running(loop, args, nargs);
+    }
     if (call_parse(&call, loop, args, nargs, kwnames) < 0
         || tac_loop_check_open(loop) < 0) {
         return NULL;

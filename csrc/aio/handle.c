@@ -74,9 +74,30 @@ handle_alloc(TacState *state)
             return NULL;
         }
     }
-    memset((char *)handle + offsetof(TacHandle, loop), 0,
-           sizeof(TacHandle) - offsetof(TacHandle, loop));
+    /* One by one: a memset of so little is a call of its own. */
+    handle->loop = NULL;
+    handle->callback = NULL;
+    handle->args = NULL;
+    handle->context = NULL;
+    handle->source_traceback = NULL;
+    handle->repr = NULL;
+    handle->weakrefs = NULL;
+    handle->cancelled = false;
     state->counts.handles++;
+    return handle;
+}
+
+TacHandle *
+tac_handle_new_untracked(TacLoop *loop, PyObject *callback,
+                         PyObject *const *args, Py_ssize_t nargs,
+                         PyObject *context)
+{
+    TacHandle *handle = handle_alloc(loop->state);
+    if (handle != NULL
+        && tac_handle_init(handle, loop, callback, args, nargs, context) < 0)
+    {
+        Py_CLEAR(handle);
+    }
     return handle;
 }
 
@@ -84,17 +105,20 @@ TacHandle *
 tac_handle_new(TacLoop *loop, PyObject *callback, PyObject *const *args,
                Py_ssize_t nargs, PyObject *context)
 {
-    TacHandle *handle = handle_alloc(loop->state);
-    if (handle == NULL) {
-        return NULL;
+    TacHandle *handle =
+        tac_handle_new_untracked(loop, callback, args, nargs, context);
+    if (handle != NULL) {
+        PyObject_GC_Track(handle);
     }
-    if (tac_handle_init(handle, loop, callback, args, nargs, context) < 0) {
-        PyObject_GC_Track(handle); /* dealloc untracks */
-        Py_DECREF(handle);
-        return NULL;
-    }
-    PyObject_GC_Track(handle);
     return handle;
+}
+
+void
+tac_handle_track(TacHandle *handle)
+{
+    if (!PyObject_GC_IsTracked((PyObject *)handle)) {
+        PyObject_GC_Track(handle);
+    }
 }
 
 bool
@@ -212,8 +236,8 @@ handle_tp_dealloc(TacHandle *handle)
 {
     PyTypeObject *type = Py_TYPE(handle);
     TacState *state = PyType_GetModuleState(type);
+    /* No trashcan: a chain of handles goes through tuples, which have it. */
     PyObject_GC_UnTrack(handle);
-    Py_TRASHCAN_BEGIN(handle, handle_tp_dealloc)
     if (handle->weakrefs != NULL) {
         PyObject_ClearWeakRefs((PyObject *)handle);
     }
@@ -228,7 +252,6 @@ handle_tp_dealloc(TacHandle *handle)
         PyObject_GC_Del(handle);
     }
     Py_DECREF(type);
-    Py_TRASHCAN_END
 }
 
 PyObject *

@@ -32,6 +32,16 @@ TacHandle *tac_handle_new(TacLoop *loop, PyObject *callback,
                           PyObject *const *args, Py_ssize_t nargs,
                           PyObject *context);
 
+/* The same, but the collector does not know the handle yet: for those in the
+ * ring of a loop that is running, most of which die unseen.  Who takes one
+ * out of the ring, or pauses the loop, calls tac_handle_track. */
+TacHandle *tac_handle_new_untracked(TacLoop *loop, PyObject *callback,
+                                    PyObject *const *args, Py_ssize_t nargs,
+                                    PyObject *context);
+
+/* Let the collector know a handle; idempotent. */
+void tac_handle_track(TacHandle *handle);
+
 /* Fill a handle of any of the two types, zeroed but for its head.  0, or -1
  * with an exception. */
 int tac_handle_init(TacHandle *handle, TacLoop *loop, PyObject *callback,

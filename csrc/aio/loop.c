@@ -21,17 +21,11 @@
 /* Pushing ---------------------------------------------------------------------- */
 
 int
-tac_loop_push(TacLoop *loop, struct tac_ring_item item)
+tac_loop_push_failed(struct tac_ring_item *item)
 {
-    if (loop->host.runner == NULL || tac_ring_push(&loop->ring, &item) < 0) {
-        tac_ring_item_drop(&item);
-        PyErr_NoMemory();
-        return -1;
-    }
-    if (!loop->halted) {
-        tac_task_make_runnable(&loop->host);
-    }
-    return 0;
+    tac_ring_item_drop(item);
+    PyErr_NoMemory();
+    return -1;
 }
 
 int
@@ -168,6 +162,7 @@ loop_drive(TacLoop *loop, bool one_turn)
     }
     Py_INCREF(loop);
     int rc = loop_drive_entered(loop, one_turn);
+    tac_ring_track(&loop->ring);
     tac_runner_leave(loop->runner, previous);
     Py_DECREF(loop);
     if (rc < 0) {

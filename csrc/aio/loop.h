@@ -54,10 +54,23 @@ typedef struct TacLoop {
     bool halted;
 } TacLoop;
 
+/* The references of an item are dropped; -1 with MemoryError. */
+int tac_loop_push_failed(struct tac_ring_item *item);
+
 /* Push an item, stealing its references, and see to its being run.  0, or
  * -1 with MemoryError (the references are dropped).  Any thread with the GIL.
  * Python code: none but for that. */
-int tac_loop_push(TacLoop *loop, struct tac_ring_item item);
+static inline int
+tac_loop_push(TacLoop *loop, struct tac_ring_item item)
+{
+    if (loop->host.runner == NULL || tac_ring_push(&loop->ring, &item) < 0) {
+        return tac_loop_push_failed(&item);
+    }
+    if (!loop->halted && !tac_list_is_linked(&loop->host.run_node)) {
+        tac_task_make_runnable(&loop->host);
+    }
+    return 0;
+}
 
 /* The same with a C function and its owner (borrowed). */
 int tac_loop_push_native(TacLoop *loop, tac_ring_fn fn, PyObject *owner);

@@ -1,6 +1,8 @@
 /* aio/ring.c - the ready queue of one asyncio loop. */
 #include "aio/ring.h"
 
+#include "aio/handle.h"
+
 #include <string.h>
 
 enum {
@@ -39,7 +41,22 @@ tac_ring_item_drop(struct tac_ring_item *item)
         Py_DECREF(item->context);
         Py_XDECREF(item->arg);
     }
+    else if (item->kind == TAC_RING_HANDLE && Py_REFCNT(item->object) > 1) {
+        tac_handle_track((TacHandle *)item->object);
+    }
     Py_DECREF(item->object);
+}
+
+void
+tac_ring_track(struct tac_ring *ring)
+{
+    for (size_t i = 0; i < ring->len; i++) {
+        struct tac_ring_item *item =
+            &ring->items[(ring->head + i) & (ring->capacity - 1)];
+        if (item->kind == TAC_RING_HANDLE) {
+            tac_handle_track((TacHandle *)item->object);
+        }
+    }
 }
 
 void

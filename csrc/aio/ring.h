@@ -74,6 +74,9 @@ tac_ring_pop(struct tac_ring *ring)
     return item;
 }
 
+/* Let the collector know all handles in the ring: the loop pauses. */
+void tac_ring_track(struct tac_ring *ring);
+
 /* Release an item's references. */
 void tac_ring_item_drop(struct tac_ring_item *item);
 

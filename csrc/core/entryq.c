@@ -85,19 +85,25 @@ tac_entryq_push(TacRunner *runner, PyObject *fn, PyObject *args,
     return rc;
 }
 
+static void
+entryq_schedule(TacRunner *runner)
+{
+    struct tac_task *task = &runner->entryq.task;
+    if (tac_list_is_linked(&task->run_node)) {
+        return;
+    }
+    tac_task_make_runnable(task);
+    if (tac_instruments_has(&runner->instruments, TAC_HOOK_TASK_SCHEDULED)) {
+        tac_instruments_call_task(runner, TAC_HOOK_TASK_SCHEDULED, task);
+    }
+}
+
 void
 tac_entryq_drain(TacRunner *runner)
 {
     struct tac_entryq *queue = &runner->entryq;
-    if (queue->started && tac_entryq_size(queue) != 0
-        && !tac_list_is_linked(&queue->task.run_node))
-    {
-        tac_task_make_runnable(&queue->task);
-        if (tac_instruments_has(&runner->instruments,
-                                TAC_HOOK_TASK_SCHEDULED)) {
-            tac_instruments_call_task(runner, TAC_HOOK_TASK_SCHEDULED,
-                                      &queue->task);
-        }
+    if (queue->started && tac_entryq_size(queue) != 0) {
+        entryq_schedule(runner);
     }
 }
 
@@ -244,7 +250,7 @@ static int
 entryq_cancel(struct tac_task *task, const struct tac_cause *cause)
 {
     entryq_of(task)->stopping = true;
-    tac_task_make_runnable(task);
+    entryq_schedule(task->runner);
     return 0;
 }
 
@@ -278,11 +284,7 @@ tac_entryq_start(TacRunner *runner, TacNursery *nursery)
         tac_instruments_call_task(runner, TAC_HOOK_TASK_SPAWNED,
                                   &queue->task);
     }
-    tac_task_make_runnable(&queue->task);
-    if (tac_instruments_has(&runner->instruments, TAC_HOOK_TASK_SCHEDULED)) {
-        tac_instruments_call_task(runner, TAC_HOOK_TASK_SCHEDULED,
-                                  &queue->task);
-    }
+    entryq_schedule(runner);
     return 0;
 }
 

@@ -18,13 +18,13 @@ lowlevel = trio.lowlevel
 
 async def child1():
     print("  child1: started! sleeping now...")
-    await trio.sleep(0.03)
+    await trio.sleep(0.6)
     print("  child1: exiting!")
 
 
 async def child2():
     print("  child2: started! sleeping now...")
-    await trio.sleep(0.01)
+    await trio.sleep(0.2)
     print("  child2: exiting!")
 
 
