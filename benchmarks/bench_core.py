@@ -77,6 +77,10 @@ class Row:
         return f"{ratio:.3f} of {best} ({low:.3f} to {high:.3f})"
 
 
+def chosen(cases, names):
+    return [case for case in cases if not names or any(name.lower() in case.name.lower() for name in names)]
+
+
 def parse_options():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="fewer and shorter measurements")
@@ -85,13 +89,11 @@ def parse_options():
     parser.add_argument("--wall", action="store_true", help="show the time that passes, not the CPU's")
     parser.add_argument("--json", metavar="FILE", help="write all rounds there")
     options = parser.parse_args()
+    if not any(chosen(cases, options.only) for cases, _ in SIDES.values()):
+        parser.error(f"no case has {' or '.join(options.only)} in its name")
     options.repeat = options.repeat or (2 if options.quick else 5)
     options.warm_up_s, options.seconds = (0.02, 0.06) if options.quick else (0.1, 0.25)
     return options
-
-
-def chosen(cases, names):
-    return [case for case in cases if not names or any(name.lower() in case.name.lower() for name in names)]
 
 
 def show_progress(words):

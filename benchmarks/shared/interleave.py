@@ -1,5 +1,6 @@
 """Lets processes, one a peer, take turns with short rounds: A B A B, so that what disturbs the machine disturbs all alike."""
 
+import contextlib
 import json
 import os
 import subprocess
@@ -31,8 +32,21 @@ class Worker:
             env={name: value for name, value in os.environ.items() if name not in UNWANTED},
         )
 
+    def _end(self, hangs=False):
+        """Let the process end, and find out whether it failed."""
+        try:
+            errors = self._process.communicate(timeout=TIMEOUT_S)[1]
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            errors, hangs = self._process.communicate()[1], True
+        if hangs:
+            self.failure = "hangs"
+        elif self._process.returncode != 0:
+            lines = errors.strip().splitlines() or [f"exit status {self._process.returncode}"]
+            self.failure = f"fails: {lines[-1]}"
+
     def _hear(self):
-        """Return what the process says next, or None if it fails to."""
+        """Return what the process says next, or None if it ended."""
         hangs = threading.Event()
         watchdog = threading.Timer(TIMEOUT_S, lambda: (hangs.set(), self._process.kill()))
         watchdog.start()
@@ -40,23 +54,25 @@ class Worker:
         watchdog.cancel()
         if line:
             return json.loads(line)
-        errors = self._process.communicate()[1].strip().splitlines() or [f"exit status {self._process.returncode}"]
-        self.failure = "hangs" if hangs.is_set() else f"fails: {errors[-1]}"
+        self._end(hangs.is_set())
         return None
 
     def wait_ready(self):
         if self._hear() == MISSING:
+            self._end()
             self.failure = MISSING
 
     def run_round(self):
-        self._process.stdin.write("\n")
-        self._process.stdin.flush()
+        with contextlib.suppress(BrokenPipeError):  # then there is nothing to hear either
+            self._process.stdin.write("\n")
+            self._process.stdin.flush()
         result = self._hear()
         if result is not None:
             self.rounds.append(result)
 
     def close(self):
-        self._process.communicate()
+        if self.failure is None:
+            self._end()
 
 
 def take_turns(commands, seconds):
