@@ -56,21 +56,17 @@ struct tac_counts {
 
 /* X(name): interned strings, state->str_<name>. */
 #define TAC_INTERNED(X)                                                     \
-    X(context) X(name) X(throw) X(value) X(error) X(cr_frame) X(cr_running) \
-    X(__qualname__) X(__module__) X(__name__) X(func) X(current_time)       \
-    X(start_clock) X(deadline_to_sleep_time) X(_autojump) X(source)         \
-    X(reason) X(source_task) X(explicit) X(deadline) X(nursery)             \
-    X(shutdown) X(unknown) X(misnesting) X(KeyboardInterrupt) X(split)      \
-    X(add_note) X(task_status) X(_run) X(_cancelled) X(_source_traceback)   \
-    X(call_exception_handler) X(message) X(exception) X(handle)             \
-    X(source_traceback) X(callback) X(get_loop) X(add_done_callback)        \
-    X(result) X(cancel) X(done) X(cancelled) X(set_result)                  \
-    X(set_exception) X(create_future) X(_cancel_message)                    \
-    X(_asyncio_future_blocking) X(_run_once) X(time) X(create_task)         \
-    X(remove_done_callback) X(loop) X(__await__) X(unwrap) X(future)        \
-    X(call_soon) X(_callback) X(_args) X(fileno) X(_set_running_loop)       \
-    X(_current_handle) X(slow_callback_duration) X(_call_cancelled)         \
-    X(_check_thread) X(_check_callback) X(set_name)
+    X(context) X(throw) X(value) X(error) X(cr_running) X(__qualname__)     \
+    X(__module__) X(func) X(current_time) X(deadline_to_sleep_time)         \
+    X(_autojump) X(source) X(reason) X(source_task) X(explicit)             \
+    X(deadline) X(nursery) X(unknown) X(misnesting) X(KeyboardInterrupt)    \
+    X(split) X(add_note) X(task_status) X(_run) X(_cancelled)               \
+    X(_source_traceback) X(call_exception_handler) X(get_loop)              \
+    X(add_done_callback) X(result) X(cancel) X(done) X(set_result)          \
+    X(set_exception) X(create_future) X(_asyncio_future_blocking)           \
+    X(fileno) X(_set_running_loop) X(_current_handle)                       \
+    X(slow_callback_duration) X(_call_cancelled) X(_check_thread)           \
+    X(_check_callback)
 
 /* X(name): classes of trio_asyncio_c._exceptions, state->exc_<name>. */
 #define TAC_EXCEPTIONS(X)                                                 \
@@ -79,13 +75,12 @@ struct tac_counts {
 
 /* X(name): Python functions handed over by _core._set_hooks, called where
  * C would gain nothing; state->hook_<name>, NULL until set. */
-#define TAC_HOOKS(X)                                                       \
-    X(coroutine_or_error) X(wrap_awaitable) X(system_clock)                \
-    X(call_protected) X(log_instrument_error) X(new_thread)                \
-    X(raise_error) X(collapse_group) X(task_status) X(format_source)       \
-    X(slow_callback) X(handle_context) X(set_flavour)                      \
+#define TAC_HOOKS(X)                                                        \
+    X(coroutine_or_error) X(wrap_awaitable) X(system_clock)                 \
+    X(call_protected) X(log_instrument_error) X(new_thread) X(raise_error)  \
+    X(collapse_group) X(format_source) X(slow_callback) X(handle_context)   \
     X(iter_await_frames) X(parking_statistics) X(run_statistics)            \
-    X(run_in_thread) X(foreign_yield) X(warn_nonstrict)
+    X(run_in_thread) X(foreign_yield) X(warn_nonstrict) X(set_library)
 
 /* X(name): heap types, state-><name>_type. */
 #define TAC_TYPES(X) \

@@ -14,7 +14,7 @@ from asyncio import events
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from . import _core, _crossing, _loop_hooks, _run  # noqa: F401  (the hooks are set by importing them)
+from . import _core, _crossing, _loop_hooks, _run, _sniffio  # noqa: F401  (the hooks are set by importing them)
 from ._selector import LoopSelector
 
 if TYPE_CHECKING:
@@ -108,6 +108,7 @@ class EventLoop(_core.LoopCore, asyncio.SelectorEventLoop):
           SystemExit, KeyboardInterrupt: a callback raised it; the loop can be run again.
         """
         self._begin_run()
+        library = _sniffio.enter("asyncio")
         try:
             if not self._has_own_turn():
                 self._drive()
@@ -117,6 +118,7 @@ class EventLoop(_core.LoopCore, asyncio.SelectorEventLoop):
                 if self._stopping:
                     break
         finally:
+            _sniffio.leave(library)
             self._end_run()
 
     # Executors
@@ -264,7 +266,9 @@ class EventLoop(_core.LoopCore, asyncio.SelectorEventLoop):
           RuntimeError: the loop is closed or stopped, or the caller is no Trio task.
         """
         _crossing.check_trio_caller(self, "run_asyncio")
-        return await _core.wait_future(self.create_task(_crossing.call_awaited(fn, args, kwargs)))
+        coro = _crossing.call_awaited(fn, args, kwargs)
+        coro.__qualname__ = getattr(fn, "__qualname__", coro.__qualname__)  # for whoever lists the Tasks
+        return await _core.wait_future(self.create_task(coro))
 
     async def run_coroutine(self, coro: Awaitable[Any], /) -> Any:
         """Run a coroutine (or other asyncio-flavoured awaitable) in an asyncio Task, and wait for it; see `run_asyncio`.

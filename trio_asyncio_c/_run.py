@@ -227,8 +227,17 @@ def make_paused_runner(
     runner.call_inside(
         runner.spawn_init, _init, (runner, asyncgens, main, args)
     )
-    runner.drive()
+    _drive_paused(runner)
     return runner
+
+
+def _drive_paused(runner: _core.Runner) -> None:
+    """Drive a runner from its owner's code, and leave no trace of that."""
+    library = _sniffio.enter("trio")
+    try:
+        runner.drive()
+    finally:
+        _sniffio.leave(library)
 
 
 def finish_paused_runner(runner: _core.Runner) -> None:
@@ -240,7 +249,7 @@ def finish_paused_runner(runner: _core.Runner) -> None:
     """
     try:
         while runner.tasks:
-            runner.drive()
+            _drive_paused(runner)
     finally:
         runner.close()
     _, error = runner.take_outcome() or (None, None)

@@ -3,11 +3,11 @@
 import contextlib
 import json
 import os
+import select
 import subprocess
-import threading
 import time
 
-TIMEOUT_S = 60
+TIMEOUT_S = 60  # for one round, or to start or end
 READY = "ready"
 MISSING = "missing"
 # What would slow down some loops and not others.
@@ -32,29 +32,30 @@ class Worker:
             env={name: value for name, value in os.environ.items() if name not in UNWANTED},
         )
 
-    def _end(self, hangs=False):
+    def _give_up(self):
+        self.failure = "hangs"
+        self._process.kill()
+
+    def _end(self):
         """Let the process end, and find out whether it failed."""
         try:
             errors = self._process.communicate(timeout=TIMEOUT_S)[1]
         except subprocess.TimeoutExpired:
-            self._process.kill()
-            errors, hangs = self._process.communicate()[1], True
-        if hangs:
-            self.failure = "hangs"
-        elif self._process.returncode != 0:
+            self._give_up()
+            errors = self._process.communicate()[1]
+        if self.failure is None and self._process.returncode != 0:
             lines = errors.strip().splitlines() or [f"exit status {self._process.returncode}"]
             self.failure = f"fails: {lines[-1]}"
 
     def _hear(self):
-        """Return what the process says next, or None if it ended."""
-        hangs = threading.Event()
-        watchdog = threading.Timer(TIMEOUT_S, lambda: (hangs.set(), self._process.kill()))
-        watchdog.start()
+        """Return what the process says next, or None if it ended: then it has failed."""
+        if not select.select([self._process.stdout], [], [], TIMEOUT_S)[0]:
+            self._give_up()
         line = self._process.stdout.readline()
-        watchdog.cancel()
         if line:
             return json.loads(line)
-        self._end(hangs.is_set())
+        self._end()
+        self.failure = self.failure or "fails: ended early"
         return None
 
     def wait_ready(self):

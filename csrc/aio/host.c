@@ -307,6 +307,7 @@ host_object(struct tac_task *task)
 
 static const struct tac_task_ops host_ops = {
     .name = "<asyncio event loop>",
+    .library = "asyncio",
     .step = host_step,
     .cancel = host_cancel,
     .owner = host_owner,

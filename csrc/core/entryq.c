@@ -272,6 +272,7 @@ static const struct tac_task_ops entryq_ops = {
     .cancel = entryq_cancel,
     .owner = entryq_owner,
     .object = entryq_object,
+    .library = "trio",
 };
 
 int

@@ -262,6 +262,20 @@ run_step_face(TacRunner *runner, struct tac_task *task)
     return face;
 }
 
+/* Tell sniffio, where it is installed, whose code runs from now on. */
+static int
+run_enter_library(TacRunner *runner, const char *library)
+{
+    PyObject *done =
+        PyObject_CallFunction(runner->state->hook_set_library, "s", library);
+    if (done == NULL) {
+        return -1;
+    }
+    Py_DECREF(done);
+    runner->library = library;
+    return 0;
+}
+
 static enum tac_turn
 run_step(TacRunner *runner, struct tac_task *task)
 {
@@ -271,6 +285,13 @@ run_step(TacRunner *runner, struct tac_task *task)
     PyObject *held = tac_task_is_coroutine(task)
                          ? Py_NewRef(tac_task_of(task))
                          : NULL;
+    if (task->ops->library != runner->library
+        && runner->state->hook_set_library != NULL
+        && run_enter_library(runner, task->ops->library) < 0)
+    {
+        Py_XDECREF(held);
+        return TAC_TURN_ERROR;
+    }
     runner->current = task;
     if (tac_instruments_has(instruments, TAC_HOOK_BEFORE_TASK_STEP)
         || tac_instruments_has(instruments, TAC_HOOK_AFTER_TASK_STEP))
@@ -358,6 +379,7 @@ tac_runner_drive(TacRunner *runner)
     enum tac_turn turn;
     runner->raised = false;
     runner->in_turns = true;
+    runner->library = NULL; /* others told it what they like meanwhile */
     do {
         turn = tac_runner_turn(runner);
     } while (turn == TAC_TURN_OK && !runner->stop && runner->task_count != 0);

@@ -80,7 +80,11 @@ typedef struct TacRunner {
     PyObject *trio_token;         /* owned or NULL */
     bool ki_pending;
 
-    /* The flavour that the thread is in: opaque to the core.  When a task
+    /* What sniffio was told last in this drive, borrowed from a task's ops;
+     * NULL: nothing. */
+    const char *library;
+
+    /* The loop that the thread is in: opaque to the core.  When a task
      * with another home steps, `enter_home` is called first; NULL: nobody
      * cares.  0, or -1 with an exception. */
     PyObject *home; /* owned or NULL */

@@ -468,6 +468,7 @@ const struct tac_task_ops tac_coroutine_task_ops = {
     .cancel = task_abort,
     .owner = task_owner,
     .object = task_object,
+    .library = "trio",
 };
 
 bool
