@@ -66,6 +66,9 @@ def leak_guard(request, caplog):
         return
     if request.node.get_closest_marker("leaks") is not None:
         return
+    sniffio = sys.modules.get("sniffio")
+    if sniffio is not None:
+        assert sniffio.thread_local.name is None, "sniffio was left with it"
     leaked = _leaked(before)
     assert not leaked, f"objects of the core outlive the test: {leaked}"
 

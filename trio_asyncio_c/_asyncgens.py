@@ -30,10 +30,10 @@ _logger = logging.getLogger("trio.async_generator_errors")
 
 def _name_of(generator: AnyAsyncGenerator) -> str:
     module = "<unknown>"
-    frame = generator.ag_frame
+    frame = generator.ag_frame  # type: ignore[attr-defined]
     if frame is not None:
         module = frame.f_globals.get("__name__", module)
-    return f"{module}.{generator.__qualname__}"
+    return f"{module}.{generator.__qualname__}"  # type: ignore[attr-defined]
 
 
 def _close_foreign(generator: AnyAsyncGenerator, name: str) -> None:
@@ -139,6 +139,7 @@ class AsyncGenerators:
         # From here on none is garbage collected.
         self.alive = set(self.alive)
         init_task = runner.init_task
+        assert init_task is not None
         runner.run_sync_soon(lambda: _core.reschedule(init_task))
         await _core.wait_task_rescheduled(lambda _: Abort.FAILED)
         self.alive.update(self._late)

@@ -14,7 +14,7 @@ from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from . import _core, _util
+from . import _core, _sniffio, _util  # noqa: F401  (sets a hook)
 from ._clock import SystemClock
 from ._ki import enable_ki_protection
 from ._outcome import capture

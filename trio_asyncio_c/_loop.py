@@ -14,11 +14,11 @@ from asyncio import events
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from . import _core, _crossing, _loop_hooks, _run, _sniffio  # noqa: F401  (the hooks are set by importing them)
+from . import _core, _crossing, _loop_hooks, _run  # noqa: F401  (the hooks are set by importing them)
 from ._selector import LoopSelector
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine, Iterator
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 
 __all__ = ["EventLoop", "new_event_loop"]
 
@@ -67,6 +67,17 @@ class EventLoop(_core.LoopCore, asyncio.SelectorEventLoop):
 
     # Running
 
+    if TYPE_CHECKING:  # inherited, but not in the standard library's stubs
+        _old_agen_hooks: Any
+        _asyncgen_firstiter_hook: Callable[[AsyncGenerator[Any, Any]], None]
+        _asyncgen_finalizer_hook: Callable[[AsyncGenerator[Any, Any]], None]
+
+        def _check_closed(self) -> None: ...
+        def _check_running(self) -> None: ...
+        def _run_forever_setup(self) -> None: ...
+        def _run_forever_cleanup(self) -> None: ...
+        def _set_coroutine_origin_tracking(self, enabled: bool) -> None: ...
+
     if hasattr(asyncio.BaseEventLoop, "_run_forever_setup"):
 
         def _begin_run(self) -> None:
@@ -108,7 +119,6 @@ class EventLoop(_core.LoopCore, asyncio.SelectorEventLoop):
           SystemExit, KeyboardInterrupt: a callback raised it; the loop can be run again.
         """
         self._begin_run()
-        library = _sniffio.enter("asyncio")
         try:
             if not self._has_own_turn():
                 self._drive()
@@ -118,7 +128,6 @@ class EventLoop(_core.LoopCore, asyncio.SelectorEventLoop):
                 if self._stopping:
                     break
         finally:
-            _sniffio.leave(library)
             self._end_run()
 
     # Executors
@@ -266,7 +275,7 @@ class EventLoop(_core.LoopCore, asyncio.SelectorEventLoop):
           RuntimeError: the loop is closed or stopped, or the caller is no Trio task.
         """
         _crossing.check_trio_caller(self, "run_asyncio")
-        coro = _crossing.call_awaited(fn, args, kwargs)
+        coro: Any = _crossing.call_awaited(fn, args, kwargs)
         coro.__qualname__ = getattr(fn, "__qualname__", coro.__qualname__)  # for whoever lists the Tasks
         return await _core.wait_future(self.create_task(coro))
 

@@ -14,12 +14,12 @@ from . import _core
 __all__: list[str] = []
 
 # Newer point releases pass the loop's debug flag on, so that arguments are shown in debug mode only.
-_FORMAT_TAKES_DEBUG = "debug" in format_helpers._format_callback_source.__code__.co_varnames  # type: ignore[attr-defined]
+_FORMAT_TAKES_DEBUG = "debug" in format_helpers._format_callback_source.__code__.co_varnames
 
 
 def _format_callback(handle: Any) -> str:
     options = {"debug": handle._loop.get_debug()} if _FORMAT_TAKES_DEBUG else {}
-    return format_helpers._format_callback_source(handle._callback, handle._args, **options)  # type: ignore[attr-defined, no-any-return]
+    return format_helpers._format_callback_source(handle._callback, handle._args, **options)
 
 
 def report_callback_error(handle: Any, exc: BaseException) -> None:

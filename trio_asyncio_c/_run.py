@@ -11,7 +11,7 @@ import warnings
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, TypeVar, TypeVarTuple
 
-from . import _core, _core_hooks, _sniffio
+from . import _core, _core_hooks
 from ._asyncgens import AsyncGenerators
 from ._exceptions import RunFinishedError, TrioInternalError
 from ._ki import KIManager, enable_ki_protection
@@ -130,7 +130,6 @@ class _Run:
         self, async_fn: Callable[..., Awaitable[Any]], args: tuple[Any, ...]
     ) -> None:
         runner = self.runner
-        library = _sniffio.enter("trio")
         try:
             runner.call_instruments(_BEFORE_RUN)
             if self.clock is not None:
@@ -145,7 +144,6 @@ class _Run:
             ) from error
         finally:
             self._close()
-            _sniffio.leave(library)
 
     @enable_ki_protection
     def run(
@@ -205,12 +203,13 @@ def run(
     if not strict_exception_groups:
         _core_hooks.warn_nonstrict("trio.run")
     one_run = _Run(clock, bool(strict_exception_groups))
-    return one_run.run(
+    value: T = one_run.run(
         async_fn,
         args,
         instruments,
         restrict_keyboard_interrupt_to_checkpoints,
     )
+    return value
 
 
 def make_paused_runner(
@@ -227,17 +226,8 @@ def make_paused_runner(
     runner.call_inside(
         runner.spawn_init, _init, (runner, asyncgens, main, args)
     )
-    _drive_paused(runner)
+    runner.drive()
     return runner
-
-
-def _drive_paused(runner: _core.Runner) -> None:
-    """Drive a runner from its owner's code, and leave no trace of that."""
-    library = _sniffio.enter("trio")
-    try:
-        runner.drive()
-    finally:
-        _sniffio.leave(library)
 
 
 def finish_paused_runner(runner: _core.Runner) -> None:
@@ -249,7 +239,7 @@ def finish_paused_runner(runner: _core.Runner) -> None:
     """
     try:
         while runner.tasks:
-            _drive_paused(runner)
+            runner.drive()
     finally:
         runner.close()
     _, error = runner.take_outcome() or (None, None)

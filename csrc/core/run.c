@@ -32,6 +32,43 @@ tac_runner_current(TacState *state)
     return runner;
 }
 
+/* Tell sniffio, where it is installed, whose code runs from now on. */
+static int
+run_enter_library(TacRunner *runner, const char *library)
+{
+    PyObject *previous =
+        PyObject_CallFunction(runner->state->hook_set_library, "s", library);
+    if (previous == NULL) {
+        return -1;
+    }
+    if (runner->library == NULL) {
+        Py_XSETREF(runner->outer_library, previous);
+    }
+    else {
+        Py_DECREF(previous);
+    }
+    runner->library = library;
+    return 0;
+}
+
+static void
+run_leave_library(TacRunner *runner)
+{
+    if (runner->library == NULL) {
+        return;
+    }
+    PyObject *raised = PyErr_GetRaisedException();
+    PyObject *done = PyObject_CallOneArg(runner->state->hook_set_library,
+                                         runner->outer_library);
+    if (done == NULL) {
+        tac_err_report((PyObject *)runner);
+    }
+    Py_XDECREF(done);
+    Py_CLEAR(runner->outer_library);
+    runner->library = NULL;
+    PyErr_SetRaisedException(raised);
+}
+
 int
 tac_runner_enter(TacRunner *runner, TacRunner **previous)
 {
@@ -56,6 +93,7 @@ tac_runner_enter(TacRunner *runner, TacRunner **previous)
 void
 tac_runner_leave(TacRunner *runner, TacRunner *previous)
 {
+    run_leave_library(runner);
     /* Setting a value that was set before needs no memory. */
     (void)PyThread_tss_set(&runner->state->runner_key, previous);
     runner->driven = false;
@@ -262,20 +300,6 @@ run_step_face(TacRunner *runner, struct tac_task *task)
     return face;
 }
 
-/* Tell sniffio, where it is installed, whose code runs from now on. */
-static int
-run_enter_library(TacRunner *runner, const char *library)
-{
-    PyObject *done =
-        PyObject_CallFunction(runner->state->hook_set_library, "s", library);
-    if (done == NULL) {
-        return -1;
-    }
-    Py_DECREF(done);
-    runner->library = library;
-    return 0;
-}
-
 static enum tac_turn
 run_step(TacRunner *runner, struct tac_task *task)
 {
@@ -379,7 +403,6 @@ tac_runner_drive(TacRunner *runner)
     enum tac_turn turn;
     runner->raised = false;
     runner->in_turns = true;
-    runner->library = NULL; /* others told it what they like meanwhile */
     do {
         turn = tac_runner_turn(runner);
     } while (turn == TAC_TURN_OK && !runner->stop && runner->task_count != 0);

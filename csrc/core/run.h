@@ -80,9 +80,10 @@ typedef struct TacRunner {
     PyObject *trio_token;         /* owned or NULL */
     bool ki_pending;
 
-    /* What sniffio was told last in this drive, borrowed from a task's ops;
-     * NULL: nothing. */
+    /* What sniffio was told last since the runner was entered, borrowed from
+     * a task's ops, NULL: nothing; and what it had been told before, owned. */
     const char *library;
+    PyObject *outer_library;
 
     /* The loop that the thread is in: opaque to the core.  When a task
      * with another home steps, `enter_home` is called first; NULL: nobody

@@ -1,7 +1,7 @@
 """What dies when: without the collector where it matters, with it everywhere.
 
-Some of this is stricter than Trio, whose own frames keep an exception, an abort function
-or a scope until the collector comes.  C has no frames.
+Some of this is stricter than Trio, whose own frames keep an exception, an abort
+function or a scope until the collector comes.  C has no frames.
 """
 
 from __future__ import annotations
