@@ -1,6 +1,8 @@
-"""What a callback, a task step, a task, a nursery and a cancel scope cost, beside asyncio, uvloop, rloop and trio.
+"""What a callback, a task step, a task, a nursery and a cancel scope cost, beside
+asyncio, uvloop, rloop and trio.
 
-README.rst beside this file says how to read the numbers. The exit status is 1 if a case does not run on trio_asyncio_c.
+README.rst beside this file says how to read the numbers. The exit status is 1 if a
+case does not run on trio_asyncio_c.
 """
 
 import argparse
@@ -17,7 +19,10 @@ from shared.interleave import take_turns
 from shared.machine import describe
 
 WORKER = str(Path(__file__).resolve().with_name("core_worker.py"))
-SIDES = {"asyncio side": (core_loop_cases.CASES, LOOP_PEERS), "Trio side": (core_trio_cases.CASES, TRIO_PEERS)}
+SIDES = {
+    "asyncio side": (core_loop_cases.CASES, LOOP_PEERS),
+    "Trio side": (core_trio_cases.CASES, TRIO_PEERS),
+}
 
 
 class Goal(NamedTuple):
@@ -36,7 +41,8 @@ GOALS = [
 
 
 class Row:
-    """What was measured of one case: `ns` {peer: nanoseconds an operation, one a round}, `failures` {peer: in words}."""
+    """What was measured of one case: `ns` {peer: nanoseconds an operation, one a
+    round}, `failures` {peer: in words}."""
 
     def __init__(self, peers):
         self.ns = {peer: [] for peer in peers}
@@ -58,15 +64,24 @@ class Row:
         return min(measured, key=self.median, default=None)
 
     def ratios(self, peer):
-        """Return the first quartile, the median and the third quartile of ours/peer, round by round, or None."""
+        """Return the first quartile, the median and the third quartile of ours/peer,
+        round by round, or None."""
         pairs = list(zip(self.ns[OURS], self.ns[peer]))
         if not pairs:
             return None
         ratios = [ours / theirs for ours, theirs in pairs]
-        return statistics.quantiles(ratios, method="inclusive") if len(ratios) > 1 else ratios * 3
+        return (
+            statistics.quantiles(ratios, method="inclusive")
+            if len(ratios) > 1
+            else ratios * 3
+        )
 
     def cell(self, peer):
-        return f"{self.median(peer):.0f}" if self.ns[peer] else self.failures[peer].partition(":")[0]
+        return (
+            f"{self.median(peer):.0f}"
+            if self.ns[peer]
+            else self.failures[peer].partition(":")[0]
+        )
 
     def verdict(self):
         best = self.best_peer()
@@ -78,15 +93,33 @@ class Row:
 
 
 def chosen(cases, names):
-    return [case for case in cases if not names or any(name.lower() in case.name.lower() for name in names)]
+    return [
+        case
+        for case in cases
+        if not names or any(name.lower() in case.name.lower() for name in names)
+    ]
 
 
 def parse_options():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="fewer and shorter measurements")
-    parser.add_argument("--repeat", type=int, metavar="N", help="processes a case and peer (default 5, quick 2)")
-    parser.add_argument("--only", action="append", metavar="NAME", help="cases with NAME in their name; can be repeated")
-    parser.add_argument("--wall", action="store_true", help="show the time that passes, not the CPU's")
+    parser.add_argument(
+        "--quick", action="store_true", help="fewer and shorter measurements"
+    )
+    parser.add_argument(
+        "--repeat",
+        type=int,
+        metavar="N",
+        help="processes a case and peer (default 5, quick 2)",
+    )
+    parser.add_argument(
+        "--only",
+        action="append",
+        metavar="NAME",
+        help="cases with NAME in their name; can be repeated",
+    )
+    parser.add_argument(
+        "--wall", action="store_true", help="show the time that passes, not the CPU's"
+    )
     parser.add_argument("--json", metavar="FILE", help="write all rounds there")
     options = parser.parse_args()
     if not any(chosen(cases, options.only) for cases, _ in SIDES.values()):
@@ -102,7 +135,8 @@ def show_progress(words):
 
 
 def measure(cases, peers, options):
-    """Return {case: Row}. All cases are gone through before they are repeated, in new processes."""
+    """Return {case: Row}. All cases are gone through before they are repeated, in new
+    processes."""
     rows = {case.name: Row(peers) for case in cases}
     for repeat in range(options.repeat):
         for case in cases:
@@ -113,7 +147,10 @@ def measure(cases, peers, options):
                 for peer in peers
                 if peer not in row.failures
             }
-            row.add(take_turns(commands, options.seconds), "wall" if options.wall else case.clock)
+            row.add(
+                take_turns(commands, options.seconds),
+                "wall" if options.wall else case.clock,
+            )
     show_progress("")
     return rows
 
@@ -125,9 +162,17 @@ def print_machine(machine):
 
 
 def print_table(title, rows, peers):
-    print(f"\n{f'{title}, ns an operation':32}" + "".join(f"{peer:>9}" for peer in peers) + "   ours/best peer")
+    print(
+        f"\n{f'{title}, ns an operation':32}"
+        + "".join(f"{peer:>9}" for peer in peers)
+        + "   ours/best peer"
+    )
     for name, row in rows.items():
-        print(f"{name:32}" + "".join(f"{row.cell(peer):>9}" for peer in peers) + f"   {row.verdict()}")
+        print(
+            f"{name:32}"
+            + "".join(f"{row.cell(peer):>9}" for peer in peers)
+            + f"   {row.verdict()}"
+        )
     for name, row in rows.items():
         for peer, failure in row.failures.items():
             if ":" in failure:
@@ -140,7 +185,9 @@ def print_goals(rows):
         ratios = rows[goal.case].ratios(goal.peer) if goal.case in rows else None
         verdict = "not measured"
         if ratios:
-            verdict = f"{'met' if ratios[1] <= goal.at_most else 'not met'}, {ratios[1]:.3f}"
+            verdict = (
+                f"{'met' if ratios[1] <= goal.at_most else 'not met'}, {ratios[1]:.3f}"
+            )
         print(f"{goal.case:32}at most {goal.at_most} of {goal.peer}'s: {verdict}")
 
 
@@ -156,8 +203,13 @@ def main():
             all_rows |= rows
     print_goals(all_rows)
     if options.json:
-        rounds = {name: {"ns": row.ns, "failures": row.failures} for name, row in all_rows.items()}
-        Path(options.json).write_text(json.dumps({"machine": machine, "cases": rounds}, indent=1) + "\n")
+        rounds = {
+            name: {"ns": row.ns, "failures": row.failures}
+            for name, row in all_rows.items()
+        }
+        Path(options.json).write_text(
+            json.dumps({"machine": machine, "cases": rounds}, indent=1) + "\n"
+        )
     return int(any(OURS in row.failures for row in all_rows.values()))
 
 

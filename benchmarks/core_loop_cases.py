@@ -1,6 +1,7 @@
 """The asyncio side of bench_core: one coroutine function a case.
 
-Each does `count` operations on the loop that runs it. The callbacks do next to nothing, so that the loop's own cost shows.
+Each does `count` operations on the loop that runs it. The callbacks do next to
+nothing, so that the loop's own cost shows.
 """
 
 import asyncio
@@ -44,7 +45,8 @@ async def call_soon_at_once(loop, count):
 
 
 async def call_soon_threadsafe(loop, count):
-    """Schedule in bursts with the thread-safe call, from the loop's own thread, so that no other thread's time is in it."""
+    """Schedule in bursts with the thread-safe call, from the loop's own thread, so
+    that no other thread's time is in it."""
     for _ in range(count // 1000):
         done = loop.create_future()
         for _ in range(999):

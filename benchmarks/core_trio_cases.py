@@ -1,6 +1,7 @@
 """The Trio side of bench_core: one async function a case.
 
-Each does `count` operations with the names of `trio`, which is the trio package or trio_asyncio_c.trio.
+Each does `count` operations with the names of `trio`, which is the trio package or
+trio_asyncio_c.trio.
 """
 
 from shared.case import Case

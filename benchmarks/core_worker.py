@@ -1,4 +1,5 @@
-"""Measures one case of bench_core with one peer, in a process of its own: core_worker.py PEER CASE WARM_UP_SECONDS."""
+"""Measures one case of bench_core with one peer, in a process of its own:
+core_worker.py PEER CASE WARM_UP_SECONDS."""
 
 import asyncio
 import importlib
@@ -10,7 +11,12 @@ from shared.case import say_missing, serve_rounds
 from shared.machine import find_ours
 
 OURS = "ours"
-LOOP_PEERS = {"asyncio": "asyncio", "uvloop": "uvloop", "rloop": "rloop", OURS: "trio_asyncio_c"}
+LOOP_PEERS = {
+    "asyncio": "asyncio",
+    "uvloop": "uvloop",
+    "rloop": "rloop",
+    OURS: "trio_asyncio_c",
+}
 TRIO_PEERS = {"trio": "trio", OURS: "trio_asyncio_c.trio"}
 
 
@@ -27,7 +33,10 @@ def run_on_trio(module, case, warm_up_s):
     module.run(serve_rounds, case, module, warm_up_s)
 
 
-SIDES = [(LOOP_PEERS, core_loop_cases.CASES, run_on_loop), (TRIO_PEERS, core_trio_cases.CASES, run_on_trio)]
+SIDES = [
+    (LOOP_PEERS, core_loop_cases.CASES, run_on_loop),
+    (TRIO_PEERS, core_trio_cases.CASES, run_on_trio),
+]
 
 
 def main(peer, name, warm_up_s):

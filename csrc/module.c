@@ -24,7 +24,7 @@
 #include <stddef.h>
 #include <string.h>
 
-/* What Python supplies ---------------------------------------------------------- */
+/* What Python supplies ---------------------------------------------------- */
 
 static int
 module_intern_strings(TacState *state)
@@ -175,7 +175,7 @@ static PyMethodDef module_functions[] = {
     {NULL},
 };
 
-/* Setting up and tearing down --------------------------------------------------- */
+/* Setting up and tearing down --------------------------------------------- */
 
 typedef int (*module_add_fn)(PyObject *module, TacState *state);
 

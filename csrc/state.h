@@ -83,11 +83,12 @@ struct tac_counts {
     X(run_in_thread) X(foreign_yield) X(warn_nonstrict) X(set_library)
 
 /* X(name): heap types, state-><name>_type. */
-#define TAC_TYPES(X) \
-    X(runner) X(task) X(native_task) X(nursery) X(nursery_manager) \
-    X(task_status) X(scope) X(trap) X(raise_cancel) X(cancel_status) X(parking_lot) \
-    X(run_var) X(run_var_token) X(trio_token) X(worker) X(loop) X(handle) \
-    X(timer_handle) X(fd_watch) X(executor_job) X(waiter) X(trio_call) X(aio_step) X(aio_task)
+#define TAC_TYPES(X)                                                        \
+    X(runner) X(task) X(native_task) X(nursery) X(nursery_manager)          \
+    X(task_status) X(scope) X(trap) X(raise_cancel) X(cancel_status)        \
+    X(parking_lot) X(run_var) X(run_var_token) X(trio_token) X(worker)      \
+    X(loop) X(handle) X(timer_handle) X(fd_watch) X(executor_job)           \
+    X(waiter) X(trio_call) X(aio_step) X(aio_task)
 
 /* X(name): other owned objects. */
 #define TAC_OBJECTS(X)                                                    \

@@ -48,7 +48,9 @@ async def demonstrate(seconds, page):
             await cancel(ours, client, page)
             stock.give_sign()
             for child in (ours, stock, client):
-                page.expect(await child.exit_code(), 0, f"exit status of the {child.name}")
+                page.expect(
+                    await child.exit_code(), 0, f"exit status of the {child.name}"
+                )
 
 
 async def main(seconds):

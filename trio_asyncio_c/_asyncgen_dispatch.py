@@ -1,7 +1,9 @@
 """Async generator hooks for threads in which both flavours run.
 
-A generator belongs to the flavour and loop in which it was first iterated, and is finalised there. The hooks are the thread's, so all
-loops of a run share one dispatcher, which is installed while at least one of them is open.
+A generator belongs to the flavour and loop in which it was first iterated, and is
+finalised there. The hooks are the thread's, so all
+loops of a run share one dispatcher, which is installed while at least one of them is
+open.
 """
 
 from __future__ import annotations

@@ -72,9 +72,7 @@ class AsyncGenerators:
         """Install the hooks in this thread."""
         self._runner = runner
         self._previous = sys.get_asyncgen_hooks()
-        sys.set_asyncgen_hooks(
-            firstiter=self.firstiter, finalizer=self.finalizer
-        )
+        sys.set_asyncgen_hooks(firstiter=self.firstiter, finalizer=self.finalizer)
 
     def close(self) -> None:
         """Give the thread its previous hooks back."""
@@ -149,9 +147,7 @@ class AsyncGenerators:
             for generator in batch:
                 await self._close_one(generator, _name_of(generator))
 
-    async def _close_one(
-        self, generator: AnyAsyncGenerator, name: str
-    ) -> None:
+    async def _close_one(self, generator: AnyAsyncGenerator, name: str) -> None:
         """Close a generator without letting it block: it is cancelled from
         the start, and shielded from any other cancel.
         """

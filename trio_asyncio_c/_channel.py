@@ -65,9 +65,7 @@ T = TypeVar("T")
 
 
 @final
-class open_memory_channel(
-    tuple["MemorySendChannel[T]", "MemoryReceiveChannel[T]"]
-):
+class open_memory_channel(tuple["MemorySendChannel[T]", "MemoryReceiveChannel[T]"]):
     """Make a channel: ``sender, receiver = open_memory_channel(10)``.
 
     Not a checkpoint.
@@ -170,9 +168,7 @@ class _ChannelState:
         # endpoint that it waits at; a sender also with its value. An
         # OrderedDict gives up its first item in constant time, which a dict
         # does not.
-        self.send_tasks: OrderedDict[Task, tuple[set[Task], Any]] = (
-            OrderedDict()
-        )
+        self.send_tasks: OrderedDict[Task, tuple[set[Task], Any]] = OrderedDict()
         self.receive_tasks: OrderedDict[Task, set[Task]] = OrderedDict()
 
     def statistics(self) -> MemoryChannelStatistics:
@@ -417,9 +413,7 @@ class MemoryReceiveChannel(ReceiveChannel[ReceiveType]):
         if state.send_tasks:
             # The sender's value goes behind those in the buffer, into the
             # place that is about to become free.
-            task, (tasks_of_endpoint, value) = state.send_tasks.popitem(
-                last=False
-            )
+            task, (tasks_of_endpoint, value) = state.send_tasks.popitem(last=False)
             tasks_of_endpoint.remove(task)
             reschedule(task)
             data.append(value)

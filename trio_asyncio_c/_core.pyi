@@ -470,7 +470,6 @@ class LoopCore:
         self,
         executor: Executor | None,
         func: Callable[[*_Ts], _T],
-        /,
         *args: *_Ts,
     ) -> asyncio.Future[_T]: ...
     def stop(self) -> None: ...

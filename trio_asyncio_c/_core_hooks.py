@@ -58,9 +58,7 @@ def call_protected(function: Callable[[Any], Any], arg: Any) -> Any:
     return function(arg)
 
 
-def log_instrument_error(
-    instrument: object, error: BaseException, hook: str
-) -> None:
+def log_instrument_error(instrument: object, error: BaseException, hook: str) -> None:
     """Log that an instrument raised, and is out."""
     _instrument_logger.error(
         "Exception raised when calling %r on instrument %r. "
@@ -122,9 +120,7 @@ def _concatenate(
         entries.append(head)
         head = head.tb_next
     for entry in reversed(entries):
-        tail = TracebackType(
-            tail, entry.tb_frame, entry.tb_lasti, entry.tb_lineno
-        )
+        tail = TracebackType(tail, entry.tb_frame, entry.tb_lasti, entry.tb_lineno)
     return tail
 
 
@@ -136,9 +132,7 @@ def collapse_group(error: BaseException) -> BaseException:
     collapsed = [collapse_group(member) for member in members]
     if len(collapsed) == 1 and _is_loose(error):
         only = collapsed[0]
-        only.__traceback__ = _concatenate(
-            error.__traceback__, only.__traceback__
-        )
+        only.__traceback__ = _concatenate(error.__traceback__, only.__traceback__)
         return only
     if all(new is old for new, old in zip(collapsed, members, strict=True)):
         return error

@@ -1,4 +1,5 @@
-"""The crossings' Python half: Futures of Trio tasks, handles, checks, and the functions on the current loop."""
+"""The crossings' Python half: Futures of Trio tasks, handles, checks, and the
+functions on the current loop."""
 
 from __future__ import annotations
 
@@ -24,13 +25,21 @@ __all__ = [
 ]
 
 current_loop: ContextVar[EventLoop | None] = ContextVar("current_loop", default=None)
-"""The loop that crossings of the current task go to: that of the innermost `open_loop` block around it."""
+"""The loop that crossings of the current task go to: that of the innermost `open_loop`
+block around it."""
 
 
 class TrioFuture(asyncio.Future[Any]):
-    """The Future of a Trio task: a cancel goes to the task, and is told of when that has ended."""
+    """The Future of a Trio task: a cancel goes to the task, and is told of when that
+    has ended."""
 
-    def __init__(self, loop: EventLoop, fn: Callable[..., Awaitable[Any]], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    def __init__(
+        self,
+        loop: EventLoop,
+        fn: Callable[..., Awaitable[Any]],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+    ) -> None:
         super().__init__(loop=loop)
         self._message: Any = None
         check_running(loop)
@@ -40,7 +49,8 @@ class TrioFuture(asyncio.Future[Any]):
         """Cancel the Trio task.
 
         Returns:
-          False if the Future is done already; otherwise True, although the task may yet end with a value or an error.
+          False if the Future is done already; otherwise True, although the task may
+          yet end with a value or an error.
         """
         if self.done():
             return False
@@ -54,7 +64,13 @@ class TrioFuture(asyncio.Future[Any]):
 class TrioTaskHandle:
     """What `run_trio_task` returns: a Trio task that nobody waits for."""
 
-    def __init__(self, loop: EventLoop, fn: Callable[..., Awaitable[Any]], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    def __init__(
+        self,
+        loop: EventLoop,
+        fn: Callable[..., Awaitable[Any]],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+    ) -> None:
         self._loop = loop
         self._done = False
         check_running(loop)
@@ -83,15 +99,22 @@ class TrioTaskHandle:
         if fatal is not None:
             self._loop._raise_from_task(fatal)
         if errors is not None:
-            context = {"message": "Unhandled error in a Trio task", "exception": errors, "handle": self}
+            context = {
+                "message": "Unhandled error in a Trio task",
+                "exception": errors,
+                "handle": self,
+            }
             self._loop.call_exception_handler(context)
 
     def _call_cancelled(self) -> None:
         self._done = True
 
 
-def _split_fatal(exc: BaseException) -> tuple[BaseException | None, BaseException | None]:
-    """Split into what is an Exception, and what is not and must not be held back by a handler."""
+def _split_fatal(
+    exc: BaseException,
+) -> tuple[BaseException | None, BaseException | None]:
+    """Split into what is an Exception, and what is not and must not be held back by a
+    handler."""
     if isinstance(exc, Exception):
         return exc, None
     if isinstance(exc, BaseExceptionGroup):
@@ -110,15 +133,19 @@ def check_running(loop: EventLoop) -> None:
 
 
 def check_trio_caller(loop: EventLoop, name: str) -> None:
-    """Raise RuntimeError unless a Trio task is running and the loop can take its call."""
+    """Raise RuntimeError unless a Trio task is running and the loop can take its
+    call."""
     if not _core.in_trio_task():
-        raise RuntimeError(f"{name}() must be called from async context: from a Trio task. In asyncio-flavoured code just await the function.")
+        raise RuntimeError(
+            f"{name}() must be called from async context: from a Trio task. In asyncio-flavoured code just await the function."
+        )
     check_running(loop)
 
 
 @contextmanager
 def closing_unused(coro: Any) -> Iterator[None]:
-    """Close a coroutine that an error keeps from being used, so that it does not warn on top of that."""
+    """Close a coroutine that an error keeps from being used, so that it does not warn
+    on top of that."""
     try:
         yield
     except BaseException:
@@ -127,8 +154,11 @@ def closing_unused(coro: Any) -> Iterator[None]:
         raise
 
 
-async def call_awaited(fn: Callable[..., Awaitable[Any]], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """Call a function inside of the Task, so that its synchronous part sees the Task too."""
+async def call_awaited(
+    fn: Callable[..., Awaitable[Any]], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Any:
+    """Call a function inside of the Task, so that its synchronous part sees the Task
+    too."""
     return await fn(*args, **kwargs)
 
 
@@ -142,8 +172,11 @@ def _require_loop() -> EventLoop:
     return loop
 
 
-async def run_asyncio(fn: Callable[..., Awaitable[Any]], /, *args: Any, **kwargs: Any) -> Any:
-    """Call an asyncio-flavoured function on the current loop and wait for it; see `EventLoop.run_asyncio`.
+async def run_asyncio(
+    fn: Callable[..., Awaitable[Any]], /, *args: Any, **kwargs: Any
+) -> Any:
+    """Call an asyncio-flavoured function on the current loop and wait for it; see
+    `EventLoop.run_asyncio`.
 
     Flavor: trio. Checkpoint: yes.
     """
@@ -151,7 +184,8 @@ async def run_asyncio(fn: Callable[..., Awaitable[Any]], /, *args: Any, **kwargs
 
 
 async def run_coroutine(coro: Awaitable[Any], /) -> Any:
-    """Run an asyncio-flavoured coroutine on the current loop and wait for it; see `EventLoop.run_coroutine`.
+    """Run an asyncio-flavoured coroutine on the current loop and wait for it; see
+    `EventLoop.run_coroutine`.
 
     Flavor: trio. Checkpoint: yes.
     """
@@ -161,14 +195,17 @@ async def run_coroutine(coro: Awaitable[Any], /) -> Any:
 
 
 async def run_future(future: asyncio.Future[Any], /) -> Any:
-    """Wait for an asyncio Future or Task of any loop in this run, which is cancelled if this is.
+    """Wait for an asyncio Future or Task of any loop in this run, which is cancelled
+    if this is.
 
     Flavor: trio. Checkpoint: yes.
     """
     return await _core.wait_future(future)
 
 
-def run_trio(fn: Callable[..., Awaitable[Any]], /, *args: Any, **kwargs: Any) -> asyncio.Future[Any]:
+def run_trio(
+    fn: Callable[..., Awaitable[Any]], /, *args: Any, **kwargs: Any
+) -> asyncio.Future[Any]:
     """Start a Trio-flavoured function on the current loop; see `EventLoop.run_trio`.
 
     Flavor: sync.
@@ -176,8 +213,11 @@ def run_trio(fn: Callable[..., Awaitable[Any]], /, *args: Any, **kwargs: Any) ->
     return _require_loop().run_trio(fn, *args, **kwargs)
 
 
-def run_trio_task(fn: Callable[..., Awaitable[Any]], /, *args: Any, **kwargs: Any) -> TrioTaskHandle:
-    """Start a Trio-flavoured function that nobody waits for; see `EventLoop.run_trio_task`.
+def run_trio_task(
+    fn: Callable[..., Awaitable[Any]], /, *args: Any, **kwargs: Any
+) -> TrioTaskHandle:
+    """Start a Trio-flavoured function that nobody waits for; see
+    `EventLoop.run_trio_task`.
 
     Flavor: sync.
     """

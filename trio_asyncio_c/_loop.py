@@ -1,7 +1,9 @@
 """`EventLoop`: the asyncio event loop on the C core.
 
-The C half (`_core.LoopCore`) comes first among the bases, so that everything that runs once a callback is C. What runs once a loop or
-once a connection is the standard library's own code of the running version, which sees an inert selector.
+The C half (`_core.LoopCore`) comes first among the bases, so that everything that runs
+once a callback is C. What runs once a loop or
+once a connection is the standard library's own code of the running version, which sees
+an inert selector.
 """
 
 from __future__ import annotations
@@ -27,7 +29,8 @@ _EXECUTOR_LIMIT = min(32, (getattr(os, "process_cpu_count", os.cpu_count)() or 1
 
 
 async def _keep_nursery(nurseries: list[_core.Nursery]) -> None:
-    """Be the main task of a loop's own runner: keep a nursery open until it is cancelled."""
+    """Be the main task of a loop's own runner: keep a nursery open until it is
+    cancelled."""
     async with _core.open_nursery() as nursery:
         nurseries.append(nursery)
         _core.current_runner().pause()
@@ -41,7 +44,8 @@ def _reraise(exc: BaseException) -> None:
 class EventLoop(_core.LoopCore, asyncio.SelectorEventLoop):
     """An asyncio event loop that owns a Trio-flavoured runner.
 
-    The runner is paused whenever ``run_forever`` is not running, with its tasks parked, and goes on with the next call.
+    The runner is paused whenever ``run_forever`` is not running, with its tasks
+    parked, and goes on with the next call.
 
     Args:
       selector: accepted for compatibility, and closed: libev watches the fds.
@@ -55,7 +59,8 @@ class EventLoop(_core.LoopCore, asyncio.SelectorEventLoop):
         self._find_home()
         self._executor_limit = _EXECUTOR_LIMIT
         self._autoclose_fds: set[int] = set()
-        # How and where this object's data lives is the C type's business; the inherited constructor makes the rest.
+        # How and where this object's data lives is the C type's business; the
+        # inherited constructor makes the rest.
         super().__init__(LoopSelector(self))  # type: ignore[arg-type]
 
     def _find_home(self) -> None:
@@ -94,7 +99,10 @@ class EventLoop(_core.LoopCore, asyncio.SelectorEventLoop):
             self._set_coroutine_origin_tracking(self._debug)
             self._old_agen_hooks = sys.get_asyncgen_hooks()
             self._thread_id = threading.get_ident()
-            sys.set_asyncgen_hooks(firstiter=self._asyncgen_firstiter_hook, finalizer=self._asyncgen_finalizer_hook)
+            sys.set_asyncgen_hooks(
+                firstiter=self._asyncgen_firstiter_hook,
+                finalizer=self._asyncgen_finalizer_hook,
+            )
             events._set_running_loop(self)
 
         def _end_run(self) -> None:
@@ -107,7 +115,10 @@ class EventLoop(_core.LoopCore, asyncio.SelectorEventLoop):
 
     def _has_own_turn(self) -> bool:
         """Whether somebody replaced `_run_once`, on this object or in a subclass."""
-        return "_run_once" in self.__dict__ or type(self)._run_once is not _core.LoopCore._run_once
+        return (
+            "_run_once" in self.__dict__
+            or type(self)._run_once is not _core.LoopCore._run_once
+        )
 
     def run_forever(self) -> None:
         """Run until `stop` is called.
@@ -115,8 +126,10 @@ class EventLoop(_core.LoopCore, asyncio.SelectorEventLoop):
         Flavor: sync. Not from inside a running loop.
 
         Raises:
-          RuntimeError: the loop is closed or running, or another one runs in this thread.
-          SystemExit, KeyboardInterrupt: a callback raised it; the loop can be run again.
+          RuntimeError: the loop is closed or running, or another one runs in this
+            thread.
+          SystemExit, KeyboardInterrupt: a callback raised it; the loop can be run
+            again.
         """
         self._begin_run()
         try:
@@ -132,7 +145,9 @@ class EventLoop(_core.LoopCore, asyncio.SelectorEventLoop):
 
     # Executors
 
-    def _run_in_other_executor(self, executor: Any, func: Callable[..., Any], *args: Any) -> Any:
+    def _run_in_other_executor(
+        self, executor: Any, func: Callable[..., Any], *args: Any
+    ) -> Any:
         """Do `run_in_executor` with an executor that is not the C one."""
         return asyncio.BaseEventLoop.run_in_executor(self, executor, func, *args)
 
@@ -172,7 +187,8 @@ class EventLoop(_core.LoopCore, asyncio.SelectorEventLoop):
         return any(isinstance(task, _core.Task) for task in self._calls.child_tasks)
 
     def _end_trio_tasks(self) -> None:
-        """Cancel the Trio tasks that asyncio code has started, and run them to their end."""
+        """Cancel the Trio tasks that asyncio code has started, and run them to their
+        end."""
         self._calls.cancel_scope.cancel(reason="the event loop was closed")
         with self._as_running():
             while self._has_trio_tasks():
@@ -188,7 +204,8 @@ class EventLoop(_core.LoopCore, asyncio.SelectorEventLoop):
     def close(self) -> None:
         """Close the loop; idempotent.
 
-        Callbacks and timers are dropped. Trio tasks that were started with `run_trio` are cancelled and run to their end.
+        Callbacks and timers are dropped. Trio tasks that were started with `run_trio`
+        are cancelled and run to their end.
 
         Raises:
           RuntimeError: the loop is running.
@@ -230,14 +247,18 @@ class EventLoop(_core.LoopCore, asyncio.SelectorEventLoop):
 
     # Crossings; what they do is in _crossing.py
 
-    def run_trio(self, fn: Callable[..., Awaitable[Any]], /, *args: Any, **kwargs: Any) -> asyncio.Future[Any]:
+    def run_trio(
+        self, fn: Callable[..., Awaitable[Any]], /, *args: Any, **kwargs: Any
+    ) -> asyncio.Future[Any]:
         """Start a Trio-flavoured function as a task and return a Future of its outcome.
 
-        The task starts in the order of callbacks, in the next turn at the earliest. Cancelling the Future cancels the task; the Future
+        The task starts in the order of callbacks, in the next turn at the earliest.
+        Cancelling the Future cancels the task; the Future
         is done when the task has ended, and cancelled only if the task ended by that.
 
         Args:
-          fn: the async function; called with `args` and `kwargs`, in a copy of the caller's context.
+          fn: the async function; called with `args` and `kwargs`, in a copy of the
+            caller's context.
 
         Flavor: sync. Thread-safe: no.
 
@@ -246,15 +267,20 @@ class EventLoop(_core.LoopCore, asyncio.SelectorEventLoop):
         """
         return _crossing.TrioFuture(self, fn, args, kwargs)
 
-    def trio_as_future(self, fn: Callable[..., Awaitable[Any]], /, *args: Any, **kwargs: Any) -> asyncio.Future[Any]:
+    def trio_as_future(
+        self, fn: Callable[..., Awaitable[Any]], /, *args: Any, **kwargs: Any
+    ) -> asyncio.Future[Any]:
         """Do `run_trio`; the name that trio-asyncio has for it."""
         return self.run_trio(fn, *args, **kwargs)
 
-    def run_trio_task(self, fn: Callable[..., Awaitable[Any]], /, *args: Any, **kwargs: Any) -> _crossing.TrioTaskHandle:
+    def run_trio_task(
+        self, fn: Callable[..., Awaitable[Any]], /, *args: Any, **kwargs: Any
+    ) -> _crossing.TrioTaskHandle:
         """Start a Trio-flavoured function as a task that nobody waits for.
 
         Returns:
-          a handle with ``cancel()`` and ``cancelled()``. An error of the task goes to the loop's exception handler.
+          a handle with ``cancel()`` and ``cancelled()``. An error of the task goes to
+          the loop's exception handler.
 
         Flavor: sync. Thread-safe: no.
         """
@@ -264,10 +290,14 @@ class EventLoop(_core.LoopCore, asyncio.SelectorEventLoop):
         """Let SystemExit and its like out of `run_forever`."""
         self.call_soon(_reraise, exc)
 
-    async def run_asyncio(self, fn: Callable[..., Awaitable[Any]], /, *args: Any, **kwargs: Any) -> Any:
-        """Call an asyncio-flavoured function in an asyncio Task of its own, and wait for it.
+    async def run_asyncio(
+        self, fn: Callable[..., Awaitable[Any]], /, *args: Any, **kwargs: Any
+    ) -> Any:
+        """Call an asyncio-flavoured function in an asyncio Task of its own, and wait
+        for it.
 
-        A cancel is passed on to the Task, once, and waited for; `Cancelled` is raised only if the Task ended by it.
+        A cancel is passed on to the Task, once, and waited for; `Cancelled` is raised
+        only if the Task ended by it.
 
         Flavor: trio. Checkpoint: yes.
 
@@ -276,11 +306,14 @@ class EventLoop(_core.LoopCore, asyncio.SelectorEventLoop):
         """
         _crossing.check_trio_caller(self, "run_asyncio")
         coro: Any = _crossing.call_awaited(fn, args, kwargs)
-        coro.__qualname__ = getattr(fn, "__qualname__", coro.__qualname__)  # for whoever lists the Tasks
+        coro.__qualname__ = getattr(
+            fn, "__qualname__", coro.__qualname__
+        )  # for whoever lists the Tasks
         return await _core.wait_future(self.create_task(coro))
 
     async def run_coroutine(self, coro: Awaitable[Any], /) -> Any:
-        """Run a coroutine (or other asyncio-flavoured awaitable) in an asyncio Task, and wait for it; see `run_asyncio`.
+        """Run a coroutine (or other asyncio-flavoured awaitable) in an asyncio Task,
+        and wait for it; see `run_asyncio`.
 
         Flavor: trio. Checkpoint: yes.
         """
@@ -290,7 +323,8 @@ class EventLoop(_core.LoopCore, asyncio.SelectorEventLoop):
         return await _core.wait_future(future)
 
     async def run_future(self, future: asyncio.Future[Any], /) -> Any:
-        """Wait for an asyncio Future or Task, which is cancelled if this is; see `run_asyncio`.
+        """Wait for an asyncio Future or Task, which is cancelled if this is; see
+        `run_asyncio`.
 
         Flavor: trio. Checkpoint: yes.
         """
@@ -299,5 +333,6 @@ class EventLoop(_core.LoopCore, asyncio.SelectorEventLoop):
 
 
 def new_event_loop() -> EventLoop:
-    """Return a new event loop that runs on its own, for ``asyncio.run(main(), loop_factory=new_event_loop)``."""
+    """Return a new event loop that runs on its own, for ``asyncio.run(main(),
+    loop_factory=new_event_loop)``."""
     return EventLoop()

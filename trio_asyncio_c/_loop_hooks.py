@@ -1,4 +1,5 @@
-"""What the C loop has Python do: error reports, reprs and warnings, in the standard library's own words.
+"""What the C loop has Python do: error reports, reprs and warnings, in the standard
+library's own words.
 
 All of this is cold: it runs once an error, or in debug mode.
 """
@@ -13,13 +14,18 @@ from . import _core
 
 __all__: list[str] = []
 
-# Newer point releases pass the loop's debug flag on, so that arguments are shown in debug mode only.
-_FORMAT_TAKES_DEBUG = "debug" in format_helpers._format_callback_source.__code__.co_varnames
+# Newer point releases pass the loop's debug flag on, so that arguments are shown in
+# debug mode only.
+_FORMAT_TAKES_DEBUG = (
+    "debug" in format_helpers._format_callback_source.__code__.co_varnames
+)
 
 
 def _format_callback(handle: Any) -> str:
     options = {"debug": handle._loop.get_debug()} if _FORMAT_TAKES_DEBUG else {}
-    return format_helpers._format_callback_source(handle._callback, handle._args, **options)
+    return format_helpers._format_callback_source(
+        handle._callback, handle._args, **options
+    )
 
 
 def report_callback_error(handle: Any, exc: BaseException) -> None:
@@ -41,7 +47,9 @@ def format_source(handle: Any) -> list[str]:
 
 def warn_slow_callback(handle: Any, seconds: float) -> None:
     """Log that a callback kept the loop for long."""
-    base_events.logger.warning("Executing %s took %.3f seconds", base_events._format_handle(handle), seconds)  # type: ignore[attr-defined]
+    base_events.logger.warning(
+        "Executing %s took %.3f seconds", base_events._format_handle(handle), seconds
+    )  # type: ignore[attr-defined]
 
 
 class _ProbeLoop:

@@ -27,9 +27,7 @@ class MockClock(Clock):
       ValueError: if ``rate`` is negative.
     """
 
-    def __init__(
-        self, rate: float = 0.0, autojump_threshold: float = inf
-    ) -> None:
+    def __init__(self, rate: float = 0.0, autojump_threshold: float = inf) -> None:
         # When the real clock showed _real_base, this one showed _virtual_base;
         # _rate holds since then.
         self._real_clock = time.monotonic

@@ -8,7 +8,8 @@ The loop lives in a subtree of the task that opened it::
           nursery: the loop's host, readers, writers, executor jobs
             nursery: Trio tasks started by asyncio code
 
-An outer cancel reaches the body only. When the body has ended, the tasks of both flavours are cancelled at one instant and waited for,
+An outer cancel reaches the body only. When the body has ended, the tasks of both
+flavours are cancelled at one instant and waited for,
 while callbacks, fds and timers still work; only then is the loop closed.
 """
 
@@ -36,11 +37,14 @@ def _live_tasks(loop: EventLoop) -> set[asyncio.Task[Any]]:
 
 
 class TrioEventLoop(EventLoop):
-    """The loop of an `open_loop` block. It runs as long as the block does; `run_forever` is not for it."""
+    """The loop of an `open_loop` block. It runs as long as the block does;
+    `run_forever` is not for it."""
 
     __module__ = "trio_asyncio_c"
 
-    def __init__(self, nursery: _core.Nursery, calls: _core.Nursery, errors: _core.Nursery) -> None:
+    def __init__(
+        self, nursery: _core.Nursery, calls: _core.Nursery, errors: _core.Nursery
+    ) -> None:
         self._nurseries = (nursery, calls, errors)
         self._stopped: Event | None = None
         self._stop_waiters: list[Event] = []
@@ -64,7 +68,8 @@ class TrioEventLoop(EventLoop):
         raise RuntimeError("This is not a sync loop")
 
     def run_until_complete(self, future: Any) -> Any:
-        """Raise RuntimeError: the loop runs already, within its run. Use `run_future` or `run_coroutine`."""
+        """Raise RuntimeError: the loop runs already, within its run. Use `run_future`
+        or `run_coroutine`."""
         if asyncio.iscoroutine(future):
             future.close()
         raise RuntimeError("This is not a sync loop")
@@ -73,7 +78,8 @@ class TrioEventLoop(EventLoop):
         """Run what is queued, then no more callbacks.
 
         Args:
-          waiter: an Event to set when the loop has stopped; None: one that all such calls share.
+          waiter: an Event to set when the loop has stopped; None: one that all such
+            calls share.
 
         Returns:
           that Event.
@@ -132,15 +138,21 @@ class TrioEventLoop(EventLoop):
         super().close()
 
     def default_exception_handler(self, context: dict[str, Any]) -> None:
-        """Log as asyncio does, then cancel the body and raise the error out of `open_loop`.
+        """Log as asyncio does, then cancel the body and raise the error out of
+        `open_loop`.
 
         A Future's exception that nobody retrieved is logged only.
         """
         super().default_exception_handler(context)
         future = context.get("future")
-        if self._closed or (future is not None and not isinstance(future, asyncio.Task)):
+        if self._closed or (
+            future is not None and not isinstance(future, asyncio.Task)
+        ):
             return
-        self._raise_out(context.get("exception") or RuntimeError(context.get("message", "Unhandled error in event loop")))
+        self._raise_out(
+            context.get("exception")
+            or RuntimeError(context.get("message", "Unhandled error in event loop"))
+        )
 
     # The end of the block, step by step
 
@@ -195,7 +207,8 @@ class TrioEventLoop(EventLoop):
 
 
 class _Keeper:
-    """The task that keeps a loop's nurseries open, out of reach of cancels from outside."""
+    """The task that keeps a loop's nurseries open, out of reach of cancels from
+    outside."""
 
     def __init__(self, errors: _core.Nursery) -> None:
         self._errors = errors
@@ -219,7 +232,8 @@ class _Keeper:
                 await self._closed.wait()
 
     async def open(self) -> TrioEventLoop | None:
-        """Start the keeper and return its loop, or None if that failed, in which case the errors' nursery knows."""
+        """Start the keeper and return its loop, or None if that failed, in which case
+        the errors' nursery knows."""
         self._errors.start_soon(self._keep, name="<asyncio event loop keeper>")
         with _core.CancelScope(shield=True):
             await self._opened.wait()
@@ -237,9 +251,11 @@ class _Keeper:
 
 @asynccontextmanager
 async def open_loop(queue_len: int | None = None) -> AsyncIterator[TrioEventLoop]:
-    """Open an asyncio event loop in the running program: ``async with open_loop() as loop``.
+    """Open an asyncio event loop in the running program: ``async with open_loop() as
+    loop``.
 
-    Loops can be opened side by side and inside of each other. The block's end cancels all tasks that the loop started, of both
+    Loops can be opened side by side and inside of each other. The block's end cancels
+    all tasks that the loop started, of both
     flavours, and waits for them.
 
     Args:
@@ -270,13 +286,19 @@ async def open_loop(queue_len: int | None = None) -> AsyncIterator[TrioEventLoop
                 _asyncgen_dispatch.uninstall()
 
 
-def run(fn: Callable[..., Awaitable[Any]], *args: Any, queue_len: int | None = None, **options: Any) -> Any:
+def run(
+    fn: Callable[..., Awaitable[Any]],
+    *args: Any,
+    queue_len: int | None = None,
+    **options: Any,
+) -> Any:
     """Run a Trio-flavoured main function with an asyncio loop open around it.
 
     Args:
       fn: the async function, called with `args`.
       queue_len: as for `open_loop`.
-      options: what `trio_asyncio_c.trio.run` takes, such as ``clock`` and ``instruments``.
+      options: what `trio_asyncio_c.trio.run` takes, such as ``clock`` and
+        ``instruments``.
 
     Returns:
       what `fn` returned.

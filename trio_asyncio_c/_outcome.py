@@ -71,9 +71,7 @@ class Error:
 
     def __init__(self, error: BaseException) -> None:
         if not isinstance(error, BaseException):
-            raise TypeError(
-                f"an Error holds an exception object, not {error!r}"
-            )
+            raise TypeError(f"an Error holds an exception object, not {error!r}")
         self.error = error
 
     def unwrap(self) -> NoReturn:
@@ -111,9 +109,7 @@ def _without_own_frame(error: BaseException) -> BaseException:
     return error.with_traceback(traceback.tb_next)
 
 
-def capture(
-    sync_fn: Callable[P, T], *args: P.args, **kwargs: P.kwargs
-) -> Outcome[T]:
+def capture(sync_fn: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Outcome[T]:
     """Call ``sync_fn(*args, **kwargs)`` and keep what it returns or raises.
     Not a checkpoint.
 

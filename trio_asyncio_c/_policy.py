@@ -27,14 +27,20 @@ class EventLoopPolicy(_DefaultPolicy):  # type: ignore[misc]
 
 
 def install() -> None:
-    """Make `EventLoop` the loop of ``asyncio.run`` and ``asyncio.new_event_loop``, by setting the policy.
+    """Make `EventLoop` the loop of ``asyncio.run`` and ``asyncio.new_event_loop``, by
+    setting the policy.
 
     Raises:
-      RuntimeError: this Python has no policies; pass ``loop_factory=trio_asyncio_c.new_event_loop`` instead.
+      RuntimeError: this Python has no policies; pass
+        ``loop_factory=trio_asyncio_c.new_event_loop`` instead.
     """
-    set_policy = getattr(events, "_set_event_loop_policy", None) or getattr(events, "set_event_loop_policy", None)
+    set_policy = getattr(events, "_set_event_loop_policy", None) or getattr(
+        events, "set_event_loop_policy", None
+    )
     if set_policy is None:
-        raise RuntimeError("this Python has no event loop policies: pass loop_factory=trio_asyncio_c.new_event_loop to asyncio.run")
+        raise RuntimeError(
+            "this Python has no event loop policies: pass loop_factory=trio_asyncio_c.new_event_loop to asyncio.run"
+        )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         set_policy(EventLoopPolicy())

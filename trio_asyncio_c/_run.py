@@ -212,9 +212,7 @@ def run(
     return value
 
 
-def make_paused_runner(
-    main: Callable[..., Awaitable[Any]], *args: Any
-) -> _core.Runner:
+def make_paused_runner(main: Callable[..., Awaitable[Any]], *args: Any) -> _core.Runner:
     """Return a runner whose main task ``main(*args)`` has called
     ``current_runner().pause()``, and which is driven whenever its owner likes.
 
@@ -223,9 +221,7 @@ def make_paused_runner(
     runner = _core.Runner(None, copy_context(), random.getrandbits(64), True)
     asyncgens = AsyncGenerators()
     runner.asyncgens = asyncgens
-    runner.call_inside(
-        runner.spawn_init, _init, (runner, asyncgens, main, args)
-    )
+    runner.call_inside(runner.spawn_init, _init, (runner, asyncgens, main, args))
     runner.drive()
     return runner
 

@@ -31,9 +31,7 @@ class _OnDemandReceiveChannel(ReceiveChannel[T]):
     the generator for one more item.
     """
 
-    def __init__(
-        self, channel: MemoryReceiveChannel[T], demand: Semaphore
-    ) -> None:
+    def __init__(self, channel: MemoryReceiveChannel[T], demand: Semaphore) -> None:
         self._channel = channel
         self._demand = demand
 
@@ -179,12 +177,8 @@ def as_safe_channel(
                 generator = fn(*args, **kwargs)
                 # start(), not start_soon(): from here on it is sure that
                 # somebody closes the generator.
-                await nursery.start(
-                    _feed_channel, generator, send_channel, demand
-                )
-                with _OnDemandReceiveChannel(
-                    receive_channel, demand
-                ) as channel:
+                await nursery.start(_feed_channel, generator, send_channel, demand)
+                with _OnDemandReceiveChannel(receive_channel, demand) as channel:
                     yield channel
                 nursery.cancel_scope.cancel(
                     "exited trio.as_safe_channel context manager"

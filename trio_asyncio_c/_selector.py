@@ -1,7 +1,10 @@
-"""The inert selector: what the standard library's loop code sees in place of a real one.
+"""The inert selector: what the standard library's loop code sees in place of a real
+one.
 
-Readiness is libev's business; this object only answers questions. The inherited code and debuggers ask which fds are watched and by
-which handles, and a selector passed to a loop's constructor is expected to be somewhere.
+Readiness is libev's business; this object only answers questions. The inherited code
+and debuggers ask which fds are watched and by
+which handles, and a selector passed to a loop's constructor is expected to be
+somewhere.
 """
 
 from __future__ import annotations
@@ -25,7 +28,9 @@ class _WatchMap(Mapping[Any, selectors.SelectorKey]):
     def _keys(self) -> dict[int, selectors.SelectorKey]:
         keys = {}
         for fd, file, reader, writer in self._loop._fd_watches():
-            events = (selectors.EVENT_READ if reader is not None else 0) | (selectors.EVENT_WRITE if writer is not None else 0)
+            events = (selectors.EVENT_READ if reader is not None else 0) | (
+                selectors.EVENT_WRITE if writer is not None else 0
+            )
             keys[fd] = selectors.SelectorKey(file, fd, events, (reader, writer))
         return keys
 
@@ -57,19 +62,24 @@ class LoopSelector:
         self._map = _WatchMap(loop)
 
     def get_map(self) -> Mapping[Any, selectors.SelectorKey]:
-        """Return what is watched, as a mapping from fd to key; a key's data is the pair of handles (reader, writer)."""
+        """Return what is watched, as a mapping from fd to key; a key's data is the
+        pair of handles (reader, writer)."""
         return self._map
 
     def get_key(self, fileobj: Any) -> selectors.SelectorKey:
         """Return the key of an fd or file object, or raise KeyError."""
         return self._map[fileobj]
 
-    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+    def select(
+        self, timeout: float | None = None
+    ) -> list[tuple[selectors.SelectorKey, int]]:
         """Return an empty list, at once."""
         return []
 
     def _refuse(self, *args: object) -> NoReturn:
-        raise RuntimeError("this loop's fds are watched by add_reader() and add_writer() only")
+        raise RuntimeError(
+            "this loop's fds are watched by add_reader() and add_writer() only"
+        )
 
     register = modify = unregister = _refuse
 

@@ -57,6 +57,4 @@ def make_run_statistics(
 ) -> RunStatistics:
     """Put the numbers that the core hands over into a `RunStatistics`."""
     io_statistics = IOStatistics(readers, writers, backend)
-    return RunStatistics(
-        living, runnable, next_deadline, io_statistics, queue_size
-    )
+    return RunStatistics(living, runnable, next_deadline, io_statistics, queue_size)

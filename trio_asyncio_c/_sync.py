@@ -214,8 +214,7 @@ class CapacityLimiter:
         """Lend a token at once; False if that would block."""
         if borrower in self._borrowers:
             raise RuntimeError(
-                "this borrower is already holding one of this "
-                "CapacityLimiter's tokens"
+                "this borrower is already holding one of this CapacityLimiter's tokens"
             )
         # Never go ahead of the tasks in the lot.
         if len(self._borrowers) < self._total_tokens and not self._lot:
@@ -304,8 +303,7 @@ class CapacityLimiter:
         """
         if borrower not in self._borrowers:
             raise RuntimeError(
-                "this borrower isn't holding any of this "
-                "CapacityLimiter's tokens"
+                "this borrower isn't holding any of this CapacityLimiter's tokens"
             )
         self._borrowers.remove(borrower)
         if self._lot:
@@ -355,9 +353,7 @@ class Semaphore:
     # Tasks are in _lot only while _value is 0.
     __slots__ = ("__weakref__", "_lot", "_max_value", "_value")
 
-    def __init__(
-        self, initial_value: int, *, max_value: int | None = None
-    ) -> None:
+    def __init__(self, initial_value: int, *, max_value: int | None = None) -> None:
         if not isinstance(initial_value, int):
             raise TypeError("initial_value must be an int")
         if initial_value < 0:
@@ -372,9 +368,7 @@ class Semaphore:
         self._max_value = max_value
 
     def __repr__(self) -> str:
-        limit = (
-            "" if self._max_value is None else f", max_value={self._max_value}"
-        )
+        limit = "" if self._max_value is None else f", max_value={self._max_value}"
         return f"<trio.Semaphore({self._value}{limit}) at {id(self):#x}>"
 
     @property

@@ -91,12 +91,8 @@ class _Host:
 
     __slots__ = ("abandon_on_cancel", "raise_cancel", "task", "token")
 
-    def __init__(
-        self, task: Task, token: TrioToken, abandon_on_cancel: bool
-    ) -> None:
-        self.task: Task | None = (
-            task  # None once the host has abandoned the thread
-        )
+    def __init__(self, task: Task, token: TrioToken, abandon_on_cancel: bool) -> None:
+        self.task: Task | None = task  # None once the host has abandoned the thread
         self.token = token
         self.abandon_on_cancel = abandon_on_cancel
         self.raise_cancel: RaiseCancelT | None = (
@@ -226,9 +222,7 @@ def _copy_context_for_thread() -> Context:
     then it must not be taken over.
     """
     context = copy_context()
-    variable = getattr(
-        sys.modules.get("sniffio"), "current_async_library_cvar", None
-    )
+    variable = getattr(sys.modules.get("sniffio"), "current_async_library_cvar", None)
     if variable is not None:
         context.run(variable.set, None)
     return context
@@ -275,9 +269,7 @@ class _AsyncCall(Generic[RetT]):
                 self._run_in_system_task, name=self.afn, context=self.context
             )
         except RuntimeError:
-            self.result.put_nowait(
-                Error(RunFinishedError("system nursery is closed"))
-            )
+            self.result.put_nowait(Error(RunFinishedError("system nursery is closed")))
 
 
 class _SyncCall(Generic[RetT]):
@@ -285,9 +277,7 @@ class _SyncCall(Generic[RetT]):
 
     __slots__ = ("args", "context", "fn", "result")
 
-    def __init__(
-        self, fn: Callable[..., RetT], args: tuple[object, ...]
-    ) -> None:
+    def __init__(self, fn: Callable[..., RetT], args: tuple[object, ...]) -> None:
         self.fn = fn
         self.args = args
         self.context = copy_context()
@@ -473,9 +463,7 @@ def _find_run(trio_token: TrioToken | None) -> tuple[TrioToken, _Host | None]:
     """
     if trio_token is not None:
         if not isinstance(trio_token, TrioToken):
-            raise RuntimeError(
-                "Passed kwarg trio_token is not of type TrioToken"
-            )
+            raise RuntimeError("Passed kwarg trio_token is not of type TrioToken")
         return trio_token, None
     try:
         host = _thread_data.host
@@ -492,9 +480,7 @@ def _check_not_in_run() -> None:
     to answer.
     """
     if in_trio_run():
-        raise RuntimeError(
-            "this is a blocking function; call it from a thread"
-        )
+        raise RuntimeError("this is a blocking function; call it from a thread")
 
 
 def from_thread_run(

@@ -24,9 +24,7 @@ _SHIM_ADVICE = (
 
 
 def _refuse_subclass(cls: type[object], **kwargs: object) -> NoReturn:
-    raise TypeError(
-        f"{cls.__module__}.{cls.__qualname__} does not support subclassing"
-    )
+    raise TypeError(f"{cls.__module__}.{cls.__qualname__} does not support subclassing")
 
 
 if TYPE_CHECKING:
@@ -91,8 +89,7 @@ def _raise_not_coroutine(async_fn: object, result: object) -> NoReturn:
         )
     name = getattr(async_fn, "__qualname__", async_fn)
     raise TypeError(
-        f"Trio expected an async function, but {name!r} "
-        "appears to be synchronous"
+        f"Trio expected an async function, but {name!r} appears to be synchronous"
     )
 
 
@@ -150,9 +147,7 @@ def raise_single_exception_from_group(
     Raises:
       MultipleExceptionError: if two or more exceptions are not a `Cancelled`.
     """
-    others = [
-        error for error in group.exceptions if not isinstance(error, Cancelled)
-    ]
+    others = [error for error in group.exceptions if not isinstance(error, Cancelled)]
     for error in others:
         if isinstance(error, (KeyboardInterrupt, SystemExit)):
             raise type(error)(*error.args) from group

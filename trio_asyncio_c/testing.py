@@ -51,18 +51,14 @@ def trio_test(fn: Callable[P, Awaitable[RetT]]) -> Callable[P, RetT]:
     @wraps(fn)
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> RetT:
         __tracebackhide__ = True
-        clocks = [
-            value for value in kwargs.values() if isinstance(value, Clock)
-        ]
+        clocks = [value for value in kwargs.values() if isinstance(value, Clock)]
         if len(clocks) > 1:
             raise ValueError("too many clocks spoil the broth!")
         return run(
             partial(fn, *args, **kwargs),
             clock=clocks[0] if clocks else None,
             instruments=[
-                value
-                for value in kwargs.values()
-                if isinstance(value, Instrument)
+                value for value in kwargs.values() if isinstance(value, Instrument)
             ],
         )
 
@@ -82,9 +78,7 @@ def _assert_checkpoints() -> Generator[None, None, None]:
     __tracebackhide__ = True
     before = _count_points()
     yield
-    if any(
-        now == then for now, then in zip(_count_points(), before, strict=True)
-    ):
+    if any(now == then for now, then in zip(_count_points(), before, strict=True)):
         raise AssertionError("assert_checkpoints block did not yield!")
 
 
@@ -168,11 +162,10 @@ class Sequencer:
             self._broken = True
             for turn in self._turns.values():
                 turn.set()
-            raise RuntimeError(
-                "Sequencer wait cancelled -- sequence broken"
-            ) from None
+            raise RuntimeError("Sequencer wait cancelled -- sequence broken") from None
         if self._broken:
             raise RuntimeError("sequence broken!")
+
 
 from ._util import publish as _publish  # noqa: E402
 

@@ -1,4 +1,5 @@
-"""Lets processes, one a peer, take turns with short rounds: A B A B, so that what disturbs the machine disturbs all alike."""
+"""Lets processes, one a peer, take turns with short rounds: A B A B, so that what
+disturbs the machine disturbs all alike."""
 
 import contextlib
 import json
@@ -17,7 +18,8 @@ UNWANTED = {"PYTHONASYNCIODEBUG", "PYTHONDEVMODE", "PYTHONMALLOC", "PYTHONTRACEM
 class Worker:
     """A process that runs one case with one peer.
 
-    `rounds` are its results so far. `failure` says in words why there are none, or no more of them; None while all is well.
+    `rounds` are its results so far. `failure` says in words why there are none, or no
+    more of them; None while all is well.
     """
 
     def __init__(self, command):
@@ -29,7 +31,11 @@ class Worker:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            env={name: value for name, value in os.environ.items() if name not in UNWANTED},
+            env={
+                name: value
+                for name, value in os.environ.items()
+                if name not in UNWANTED
+            },
         )
 
     def _give_up(self):
@@ -44,11 +50,14 @@ class Worker:
             self._give_up()
             errors = self._process.communicate()[1]
         if self.failure is None and self._process.returncode != 0:
-            lines = errors.strip().splitlines() or [f"exit status {self._process.returncode}"]
+            lines = errors.strip().splitlines() or [
+                f"exit status {self._process.returncode}"
+            ]
             self.failure = f"fails: {lines[-1]}"
 
     def _hear(self):
-        """Return what the process says next, or None if it ended: then it has failed."""
+        """Return what the process says next, or None if it ended: then it has
+        failed."""
         if not select.select([self._process.stdout], [], [], TIMEOUT_S)[0]:
             self._give_up()
         line = self._process.stdout.readline()
@@ -64,7 +73,9 @@ class Worker:
             self.failure = MISSING
 
     def run_round(self):
-        with contextlib.suppress(BrokenPipeError):  # then there is nothing to hear either
+        with contextlib.suppress(
+            BrokenPipeError
+        ):  # then there is nothing to hear either
             self._process.stdin.write("\n")
             self._process.stdin.flush()
         result = self._hear()
@@ -77,7 +88,8 @@ class Worker:
 
 
 def take_turns(commands, seconds):
-    """Run {peer: command} side by side, each for about `seconds`, and return {peer: worker}."""
+    """Run {peer: command} side by side, each for about `seconds`, and return {peer:
+    worker}."""
     workers = {peer: Worker(command) for peer, command in commands.items()}
     for worker in workers.values():
         worker.wait_ready()

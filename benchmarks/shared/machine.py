@@ -12,7 +12,8 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def find_ours():
-    """Let trio_asyncio_c be imported: the one that is installed, else the one of this checkout."""
+    """Let trio_asyncio_c be imported: the one that is installed, else the one of this
+    checkout."""
     sys.path.append(str(ROOT))
 
 
@@ -23,7 +24,10 @@ def _cpu():
     except OSError:
         text = ""
     model = re.search(r"^model name\s*:\s*(.+)$", text, re.MULTILINE)
-    frequencies = [float(value) for value in re.findall(r"^cpu MHz\s*:\s*([\d.]+)", text, re.MULTILINE)]
+    frequencies = [
+        float(value)
+        for value in re.findall(r"^cpu MHz\s*:\s*([\d.]+)", text, re.MULTILINE)
+    ]
     words = model[1] if model else platform.processor() or platform.machine()
     if frequencies:
         words += f", {min(frequencies):.0f} to {max(frequencies):.0f} MHz"
@@ -32,14 +36,22 @@ def _cpu():
 
 def _governor():
     try:
-        return Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor").read_text().strip()
+        return (
+            Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
+            .read_text()
+            .strip()
+        )
     except OSError:
         return "unknown"
 
 
 def _python():
     options = sysconfig.get_config_var("CONFIG_ARGS") or ""
-    optimised = [name for flag, name in (("--enable-optimizations", "PGO"), ("--with-lto", "LTO")) if flag in options]
+    optimised = [
+        name
+        for flag, name in (("--enable-optimizations", "PGO"), ("--with-lto", "LTO"))
+        if flag in options
+    ]
     return f"{sys.version}, {' and '.join(optimised) or 'neither PGO nor LTO'}"
 
 
@@ -58,7 +70,8 @@ def _version(package):
 
 
 def describe(packages):
-    """Return {what: in words} of the machine, the interpreter, this project and the named packages."""
+    """Return {what: in words} of the machine, the interpreter, this project and the
+    named packages."""
     return {
         "CPU": _cpu(),
         "CPU governor": _governor(),

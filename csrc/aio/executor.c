@@ -8,6 +8,7 @@
  */
 #include "aio/executor.h"
 
+#include "base/args.h"
 #include "base/compat.h"
 #include "core/threads.h"
 
@@ -25,7 +26,7 @@ typedef struct TacExecutorJob {
     PyObject *error;       /* owned; the outcome */
 } TacExecutorJob;
 
-/* The C task ---------------------------------------------------------------------- */
+/* The C task -------------------------------------------------------------- */
 
 static TacExecutorJob *
 executor_job_of(struct tac_task *task)
@@ -65,7 +66,7 @@ static const struct tac_task_ops executor_ops = {
     .object = executor_object,
 };
 
-/* In the worker ---------------------------------------------------------------------- */
+/* In the worker ----------------------------------------------------------- */
 
 static PyObject *
 executor_call(TacExecutorJob *job)
@@ -104,7 +105,7 @@ executor_work(PyObject *owner)
     }
 }
 
-/* In the loop ------------------------------------------------------------------------- */
+/* In the loop ------------------------------------------------------------- */
 
 static int
 executor_start(TacExecutorJob *job)
@@ -244,7 +245,7 @@ executor_finish(PyObject *owner)
     return rc == 0 ? executor_tell_waiter(loop) : rc;
 }
 
-/* The methods --------------------------------------------------------------------------- */
+/* The methods ------------------------------------------------------------- */
 
 static TacExecutorJob *
 executor_job_new(TacLoop *loop, PyObject *fn, PyObject *const *args,
@@ -315,15 +316,28 @@ executor_is_ours(TacLoop *loop, PyObject *executor)
     return ours;
 }
 
+/* Some of run_in_executor's arguments are given by name, or missing. */
+static int
+executor_bind_names(PyObject *const *args, Py_ssize_t nargs,
+                    PyObject *kwnames, PyObject **bound)
+{
+    static const char *const names[] = {"executor", "func", NULL};
+    static const struct tac_params params = {"run_in_executor", 2, 2, names};
+    bound[0] = bound[1] = NULL;
+    return tac_args_bind(&params, args, nargs, kwnames, bound);
+}
+
 PyObject *
 tac_executor_run(TacLoop *loop, PyObject *const *args, Py_ssize_t nargs,
                  PyObject *kwnames)
 {
+    PyObject *bound[2]; /* borrowed: executor and function, given by name */
     if (nargs < 2 || kwnames != NULL) {
-        PyErr_SetString(PyExc_TypeError,
-                        "run_in_executor() takes an executor, a function "
-                        "and its positional arguments");
-        return NULL;
+        if (executor_bind_names(args, nargs, kwnames, bound) < 0) {
+            return NULL;
+        }
+        args = bound;
+        nargs = 2;
     }
     if (tac_loop_check_open(loop) < 0) {
         return NULL;
@@ -402,7 +416,7 @@ tac_executor_traverse_all(TacLoop *loop, visitproc visit, void *arg)
     return 0;
 }
 
-/* The Python type --------------------------------------------------------------------------- */
+/* The Python type --------------------------------------------------------- */
 
 static int
 executor_tp_traverse(TacExecutorJob *job, visitproc visit, void *arg)

@@ -9,7 +9,7 @@
 
 #include <structmember.h>
 
-/* Making --------------------------------------------------------------------- */
+/* Making ------------------------------------------------------------------ */
 
 /* The stack of the caller, as debug mode keeps it.  C adds no frame to it, so
  * its last entry is the line that scheduled the callback. */
@@ -128,7 +128,7 @@ tac_handle_check(TacState *state, PyObject *obj)
            || Py_TYPE(obj) == state->timer_handle_type;
 }
 
-/* Running -------------------------------------------------------------------- */
+/* Running ----------------------------------------------------------------- */
 
 int
 tac_handle_report(PyObject *handle, TacState *state)
@@ -205,7 +205,7 @@ tac_handle_cancel(TacHandle *handle)
     return 0;
 }
 
-/* The Python type ------------------------------------------------------------ */
+/* The Python type --------------------------------------------------------- */
 
 int
 tac_handle_traverse(TacHandle *handle, visitproc visit, void *arg)

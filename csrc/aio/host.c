@@ -37,7 +37,7 @@ tac_host_enter_home(TacRunner *runner, PyObject *home)
     return result == NULL ? -1 : 0;
 }
 
-/* One item ------------------------------------------------------------------- */
+/* One item ---------------------------------------------------------------- */
 
 /* An error of a Task's step that is none of its coroutine's. */
 static int
@@ -107,7 +107,7 @@ host_run_item(TacLoop *loop, const struct tac_ring_item *item)
     return 0;
 }
 
-/* Debug mode ------------------------------------------------------------------ */
+/* Debug mode -------------------------------------------------------------- */
 
 static int
 host_warn_if_slow(TacLoop *loop, PyObject *handle, double seconds)
@@ -167,7 +167,7 @@ host_watch_item(TacLoop *loop, const struct tac_ring_item *item)
     return rc;
 }
 
-/* The batch -------------------------------------------------------------------- */
+/* The batch --------------------------------------------------------------- */
 
 /* The asyncio Task whose step an item is.  Returns: new ref, or NULL, no
  * exception set. */
@@ -283,7 +283,7 @@ host_step(struct tac_task *task)
     return rc;
 }
 
-/* The species ------------------------------------------------------------------- */
+/* The species ------------------------------------------------------------- */
 
 /* Only the loop's end ends its host: the nursery's tasks may still need it
  * to unwind. */

@@ -18,7 +18,7 @@
 
 #include <structmember.h>
 
-/* Pushing ---------------------------------------------------------------------- */
+/* Pushing ----------------------------------------------------------------- */
 
 int
 tac_loop_push_failed(struct tac_ring_item *item)
@@ -70,7 +70,7 @@ tac_loop_time(TacLoop *loop, double *now_s)
     return 0;
 }
 
-/* Attaching and dismantling ------------------------------------------------------ */
+/* Attaching and dismantling ----------------------------------------------- */
 
 static PyObject *
 loop_attach(TacLoop *loop, PyObject *args)
@@ -125,7 +125,7 @@ loop_dismantle_method(TacLoop *loop, PyObject *noargs)
     Py_RETURN_NONE;
 }
 
-/* Driving ------------------------------------------------------------------------- */
+/* Driving ----------------------------------------------------------------- */
 
 static int
 loop_drive_entered(TacLoop *loop, bool one_turn)
@@ -199,7 +199,7 @@ loop_stop(TacLoop *loop, PyObject *noargs)
     Py_RETURN_NONE;
 }
 
-/* Halting: stop() of a loop inside a run ------------------------------------------- */
+/* Halting: stop() of a loop inside a run ---------------------------------- */
 
 static int
 loop_halt_now(PyObject *owner)
@@ -249,7 +249,7 @@ loop_raise_out(TacLoop *loop, PyObject *exc)
     Py_RETURN_NONE;
 }
 
-/* Small methods ---------------------------------------------------------------------- */
+/* Small methods ----------------------------------------------------------- */
 
 static PyObject *
 loop_time(TacLoop *loop, PyObject *noargs)
@@ -315,7 +315,7 @@ loop_learn_asyncio(PyObject *module, PyObject *args)
     Py_RETURN_NONE;
 }
 
-/* Attributes -------------------------------------------------------------------------- */
+/* Attributes -------------------------------------------------------------- */
 
 static int
 loop_bool_value(PyObject *value)
@@ -388,7 +388,7 @@ loop_get_jobs(TacLoop *loop, void *closure)
     return PyLong_FromSsize_t(tac_executor_count(loop));
 }
 
-/* The Python type ---------------------------------------------------------------------- */
+/* The Python type --------------------------------------------------------- */
 
 static PyObject *
 loop_tp_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
@@ -481,7 +481,7 @@ static PyMethodDef loop_methods[] = {
     "Run callback(*args) at `when`, in seconds of loop.time().\n\n"
     "Returns a TimerHandle. Otherwise as call_later."),
     FAST_METHOD("run_in_executor", tac_executor_run,
-    "run_in_executor($self, executor, func, /, *args)\n--\n\n"
+    "run_in_executor($self, executor, func, *args)\n--\n\n"
     "Run func(*args) in another thread and return a Future of its outcome.\n\n"
     "executor: a concurrent.futures.Executor, or None for the default one.\n"
     "Flavor: sync. Thread-safe: no."),

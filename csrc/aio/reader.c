@@ -22,7 +22,7 @@ typedef struct TacFdWatch {
     enum tac_watch_events events;
 } TacFdWatch;
 
-/* The C task ------------------------------------------------------------------ */
+/* The C task -------------------------------------------------------------- */
 
 static TacFdWatch *
 reader_of_task(struct tac_task *task)
@@ -72,7 +72,7 @@ static const struct tac_task_ops reader_writer_ops = {
     .object = reader_object,
 };
 
-/* Watching --------------------------------------------------------------------- */
+/* Watching ---------------------------------------------------------------- */
 
 /* In a libev callback: no Python code.  Should memory run out, the next poll
  * reports the fd again. */
@@ -191,7 +191,7 @@ reader_replace(TacFdWatch *fdw, PyObject *file, TacHandle *handle)
     return rc;
 }
 
-/* File descriptors --------------------------------------------------------------- */
+/* File descriptors -------------------------------------------------------- */
 
 /* An int, or what has a fileno().  Returns it, or -1 with the selectors
  * module's ValueError. */
@@ -258,7 +258,7 @@ reader_find(TacLoop *loop, const struct tac_fd_table *table, PyObject *file,
     return 1;
 }
 
-/* The loop's methods ---------------------------------------------------------------- */
+/* The loop's methods ------------------------------------------------------ */
 
 static const char *const reader_add_names[] = {"context", NULL};
 static const struct tac_params reader_add_params = {"_add_reader", 0, 0,
@@ -394,7 +394,7 @@ tac_reader_list(TacLoop *loop, PyObject *noargs)
     return list;
 }
 
-/* The loop's end ---------------------------------------------------------------- */
+/* The loop's end ---------------------------------------------------------- */
 
 static void
 reader_table_drop(struct tac_fd_table *table)
@@ -433,7 +433,7 @@ tac_reader_traverse_all(TacLoop *loop, visitproc visit, void *arg)
     return rc != 0 ? rc : reader_table_traverse(&loop->writers, visit, arg);
 }
 
-/* The Python type ----------------------------------------------------------------- */
+/* The Python type --------------------------------------------------------- */
 
 static int
 reader_tp_traverse(TacFdWatch *fdw, visitproc visit, void *arg)

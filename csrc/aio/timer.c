@@ -91,7 +91,7 @@ tac_timer_traverse_all(TacLoop *loop, visitproc visit, void *arg)
     return 0;
 }
 
-/* The Python type ------------------------------------------------------------ */
+/* The Python type --------------------------------------------------------- */
 
 static void
 timer_tp_dealloc(TacTimerHandle *handle)

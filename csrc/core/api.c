@@ -30,7 +30,7 @@ api_one(const char *function, const char *name, PyObject *const *args,
                                                                      : value;
 }
 
-/* Awaitables ---------------------------------------------------------------------- */
+/* Awaitables -------------------------------------------------------------- */
 
 static PyObject *
 api_trap(PyObject *module, const struct tac_trap_ops *ops, PyObject *first)
@@ -254,7 +254,7 @@ api_reattach(PyObject *module, PyObject *const *args, Py_ssize_t nargs,
                                     &tac_reattach_ops, values[0], values[1]);
 }
 
-/* Plain functions -------------------------------------------------------------------- */
+/* Plain functions --------------------------------------------------------- */
 
 PyDoc_STRVAR(api_reschedule_doc,
 "reschedule(task, next_send=<Value(None)>)\n--\n\n"
@@ -519,7 +519,9 @@ api_add_instrument(PyObject *module, PyObject *const *args,
     PyObject *instrument =
         api_one("add_instrument", "instrument", args, nargs, kwnames);
     TacRunner *runner = tac_runner_current(tac_state_of_module(module));
-    if (instrument == NULL || runner == NULL || tac_instruments_add(runner, instrument) < 0) {
+    if (instrument == NULL || runner == NULL
+        || tac_instruments_add(runner, instrument) < 0)
+    {
         return NULL;
     }
     Py_RETURN_NONE;
@@ -536,7 +538,9 @@ api_remove_instrument(PyObject *module, PyObject *const *args,
     PyObject *instrument =
         api_one("remove_instrument", "instrument", args, nargs, kwnames);
     TacRunner *runner = tac_runner_current(tac_state_of_module(module));
-    if (instrument == NULL || runner == NULL || tac_instruments_remove(runner, instrument) < 0) {
+    if (instrument == NULL || runner == NULL
+        || tac_instruments_remove(runner, instrument) < 0)
+    {
         return NULL;
     }
     Py_RETURN_NONE;
@@ -554,16 +558,21 @@ static PyMethodDef api_functions[] = {
     {"sleep", API_FAST(api_sleep), API_KW, api_sleep_doc},
     {"sleep_until", API_FAST(api_sleep_until), API_KW, api_sleep_until_doc},
     {"sleep_forever", api_sleep_forever, METH_NOARGS, api_sleep_forever_doc},
-    {"wait_readable", API_FAST(api_wait_readable), API_KW, api_wait_readable_doc},
-    {"wait_writable", API_FAST(api_wait_writable), API_KW, api_wait_writable_doc},
-    {"notify_closing", API_FAST(api_notify_closing), API_KW, api_notify_closing_doc},
+    {"wait_readable", API_FAST(api_wait_readable), API_KW,
+     api_wait_readable_doc},
+    {"wait_writable", API_FAST(api_wait_writable), API_KW,
+     api_wait_writable_doc},
+    {"notify_closing", API_FAST(api_notify_closing), API_KW,
+     api_notify_closing_doc},
     {"wait_task_rescheduled", API_FAST(api_wait_task_rescheduled), API_KW,
      api_wait_task_rescheduled_doc},
     {"wait_all_tasks_blocked", API_FAST(api_wait_all_tasks_blocked), API_KW,
      api_wait_all_tasks_blocked_doc},
-    {"temporarily_detach_coroutine_object", API_FAST(api_temporarily_detach), API_KW,
+    {"temporarily_detach_coroutine_object", API_FAST(api_temporarily_detach),
+     API_KW,
      api_temporarily_detach_doc},
-    {"permanently_detach_coroutine_object", API_FAST(api_permanently_detach), API_KW,
+    {"permanently_detach_coroutine_object", API_FAST(api_permanently_detach),
+     API_KW,
      api_permanently_detach_doc},
     {"reattach_detached_coroutine_object", API_FAST(api_reattach), API_KW,
      api_reattach_doc},
@@ -587,7 +596,8 @@ static PyMethodDef api_functions[] = {
     {"in_trio_task", api_in_trio_task, METH_NOARGS, api_in_trio_task_doc},
     {"spawn_system_task", API_FAST(api_spawn_system_task), API_KW,
      api_spawn_system_task_doc},
-    {"add_instrument", API_FAST(api_add_instrument), API_KW, api_add_instrument_doc},
+    {"add_instrument", API_FAST(api_add_instrument), API_KW,
+     api_add_instrument_doc},
     {"remove_instrument", API_FAST(api_remove_instrument), API_KW,
      api_remove_instrument_doc},
     {NULL},

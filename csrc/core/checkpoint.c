@@ -61,7 +61,7 @@ const struct tac_trap_ops tac_cancel_shielded_checkpoint_ops = {
     .begin = checkpoint_begin,
 };
 
-/* Sleeping ------------------------------------------------------------------- */
+/* Sleeping ---------------------------------------------------------------- */
 
 static void
 sleep_unlink(TacTrap *trap)

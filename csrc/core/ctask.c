@@ -86,7 +86,7 @@ tac_ctask_exit(struct tac_task *task, PyObject *exc)
     return rc;
 }
 
-/* The face ------------------------------------------------------------------ */
+/* The face ---------------------------------------------------------------- */
 
 PyObject *
 tac_native_task(TacState *state, struct tac_task *task)

@@ -107,7 +107,7 @@ tac_entryq_drain(TacRunner *runner)
     }
 }
 
-/* The task -------------------------------------------------------------------- */
+/* The task ---------------------------------------------------------------- */
 
 /* Spawn a task that raises the error, where it brings the run down. */
 static int
@@ -289,7 +289,7 @@ tac_entryq_start(TacRunner *runner, TacNursery *nursery)
     return 0;
 }
 
-/* TrioToken ---------------------------------------------------------------------- */
+/* TrioToken --------------------------------------------------------------- */
 
 typedef struct {
     PyObject_HEAD

@@ -46,7 +46,7 @@ tac_iowait_fini(struct tac_iowait *iowait)
     iowait->capacity = 0;
 }
 
-/* Entries ----------------------------------------------------------------------- */
+/* Entries ----------------------------------------------------------------- */
 
 /* A watch fired: its waiter is woken after the poll.  No Python code here. */
 static void
@@ -135,7 +135,7 @@ iowait_find(const struct tac_iowait *iowait, int fd)
     return fd >= 0 && fd < iowait->capacity ? iowait->entries[fd] : NULL;
 }
 
-/* Wake-ups ------------------------------------------------------------------------ */
+/* Wake-ups ---------------------------------------------------------------- */
 
 static int
 iowait_wake(TacTrap *trap, PyObject *error)
@@ -199,7 +199,7 @@ tac_iowait_notify_closing(TacRunner *runner, int fd)
     return rc;
 }
 
-/* The traps: number `fd`, direction by their ops ------------------------------------ */
+/* The traps: number `fd`, direction by their ops -------------------------- */
 
 static void
 iowait_unlink_slot(TacTrap *trap, TacTrap **slot, struct tac_watch *watch,

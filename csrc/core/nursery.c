@@ -124,7 +124,7 @@ tac_nursery_child_finished(TacNursery *nursery, struct tac_task *child,
     return tac_nursery_check_closed(nursery);
 }
 
-/* The exit ------------------------------------------------------------------ */
+/* The exit ---------------------------------------------------------------- */
 
 enum tac_trap_step
 tac_nursery_exit_enter(TacNursery *nursery, PyObject *exc)

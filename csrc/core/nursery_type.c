@@ -1,4 +1,4 @@
-/* core/nursery_type.c - Nursery and its context manager as Python sees them. */
+/* core/nursery_type.c - Nursery and its manager as Python sees them. */
 #include "base/args.h"
 #include "base/compat.h"
 #include "core/nursery.h"
@@ -7,7 +7,7 @@
 
 #include <structmember.h>
 
-/* The context manager ------------------------------------------------------- */
+/* The context manager ----------------------------------------------------- */
 
 typedef struct {
     PyObject_HEAD
@@ -189,7 +189,7 @@ tac_nursery_manager_new(TacState *state, bool strict)
     return (PyObject *)manager;
 }
 
-/* The nursery ---------------------------------------------------------------- */
+/* The nursery ------------------------------------------------------------- */
 
 static int
 nursery_tp_traverse(TacNursery *nursery, visitproc visit, void *arg)

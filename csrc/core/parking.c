@@ -31,7 +31,7 @@ parking_lot_of(TacTrap *trap)
     return (TacParkingLot *)trap->first;
 }
 
-/* The trap ---------------------------------------------------------------------- */
+/* The trap ---------------------------------------------------------------- */
 
 static void
 parking_link(TacParkingLot *lot, TacTrap *trap)
@@ -70,7 +70,7 @@ static const struct tac_trap_ops parking_ops = {
     .unlink = parking_unlink,
 };
 
-/* Waking and moving -------------------------------------------------------------- */
+/* Waking and moving ------------------------------------------------------- */
 
 static int
 parking_read_count(TacParkingLot *lot, PyObject *obj, Py_ssize_t *count)
@@ -208,7 +208,7 @@ lot_repark_all(TacParkingLot *lot, PyObject *new_lot)
     Py_RETURN_NONE;
 }
 
-/* Breaking ------------------------------------------------------------------------- */
+/* Breaking ---------------------------------------------------------------- */
 
 static int
 parking_break(TacParkingLot *lot, PyObject *task)
@@ -386,7 +386,7 @@ static PyMethodDef parking_functions[] = {
     {NULL},
 };
 
-/* The object ------------------------------------------------------------------------- */
+/* The object -------------------------------------------------------------- */
 
 static PyObject *
 lot_statistics(TacParkingLot *lot, PyObject *noargs)

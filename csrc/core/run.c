@@ -106,7 +106,7 @@ tac_runner_wake(TacRunner *runner)
     tac_poller_wake(&runner->poller);
 }
 
-/* Time ----------------------------------------------------------------------- */
+/* Time -------------------------------------------------------------------- */
 
 static int
 run_call_clock(TacRunner *runner, PyObject *method, PyObject *arg,
@@ -152,7 +152,7 @@ run_sleep_time(TacRunner *runner, double deadline, double *sleep_s)
     return rc;
 }
 
-/* wait_timeout ---------------------------------------------------------------- */
+/* wait_timeout ------------------------------------------------------------ */
 
 static inline bool
 run_has_work(const TacRunner *runner)
@@ -192,7 +192,7 @@ tac_run_wait_timeout(TacRunner *runner, double *timeout_s,
     return 0;
 }
 
-/* poll ------------------------------------------------------------------------ */
+/* poll -------------------------------------------------------------------- */
 
 static void
 run_io_hook(TacRunner *runner, enum tac_hook hook, double timeout_s)
@@ -238,7 +238,7 @@ tac_run_poll(TacRunner *runner, double timeout_s)
     return 0;
 }
 
-/* expire_deadlines and what an idle turn does ---------------------------------- */
+/* expire_deadlines and what an idle turn does ----------------------------- */
 
 static Py_ssize_t
 run_expire_deadlines(TacRunner *runner)
@@ -269,7 +269,7 @@ run_idle(TacRunner *runner, enum tac_idle primed, double cushion_s)
     return done == NULL ? -1 : 0;
 }
 
-/* run_batch --------------------------------------------------------------------- */
+/* run_batch --------------------------------------------------------------- */
 
 /* One bit of chance (xorshift64*), drawn for batches of two and more: Trio
  * promises no order, and shows that it does not. */
@@ -362,7 +362,7 @@ tac_run_batch(TacRunner *runner)
     return turn;
 }
 
-/* The turn ------------------------------------------------------------------------ */
+/* The turn ---------------------------------------------------------------- */
 
 /* What comes after the poll. */
 static enum tac_turn

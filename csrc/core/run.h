@@ -57,7 +57,7 @@ typedef struct TacRunner {
 
     /* time */
     PyObject *clock; /* owned; NULL: the system clock, read in C */
-    PyObject *system_clock; /* owned or NULL: what current_clock() shows then */
+    PyObject *system_clock; /* owned or NULL: what is shown for it */
     double autojump_threshold_s; /* of real idle time; inf: never */
 
     /* tasks */

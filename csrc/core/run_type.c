@@ -181,7 +181,7 @@ runner_tp_dealloc(TacRunner *runner)
     Py_DECREF(type);
 }
 
-/* Methods ---------------------------------------------------------------------- */
+/* Methods ----------------------------------------------------------------- */
 
 PyDoc_STRVAR(runner_drive_doc,
 "drive($self, /)\n--\n\n"
@@ -495,7 +495,7 @@ runner_after_fork(TacRunner *runner, PyObject *noargs)
     Py_RETURN_NONE;
 }
 
-/* Attributes --------------------------------------------------------------------- */
+/* Attributes -------------------------------------------------------------- */
 
 PyObject *
 tac_runner_statistics(TacRunner *runner)

@@ -229,7 +229,7 @@ static PyType_Spec runvar_spec = {
     .slots = runvar_slots,
 };
 
-/* The token ------------------------------------------------------------------------ */
+/* The token --------------------------------------------------------------- */
 
 static int
 runvar_token_tp_traverse(TacRunVarToken *token, visitproc visit, void *arg)

@@ -22,7 +22,7 @@
 #include "core/task.h"
 
 /* What the errors for improper nesting end with. */
-#define TAC_MISNESTING_ADVICE                                                         \
+#define TAC_MISNESTING_ADVICE \
     "\nThis is most likely a bug in the code that uses cancel scopes and "   \
     "nurseries: from now on the run's state is unreliable.\n"                \
     "Usual causes: a generator that yields inside a cancel scope or "        \

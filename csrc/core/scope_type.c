@@ -88,7 +88,8 @@ scope_tp_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
         values[i] = PyDict_GetItemString(kwargs, scope_init_names[i]);
     }
     TacScope *scope = tac_scope_new(PyType_GetModuleState(type));
-    if (scope != NULL && scope_set_up(scope, values[0], values[1], values[2]) < 0)
+    if (scope != NULL
+        && scope_set_up(scope, values[0], values[1], values[2]) < 0)
     {
         Py_CLEAR(scope);
     }

@@ -17,7 +17,7 @@
 
 #include <structmember.h>
 
-/* The task_status object ------------------------------------------------------ */
+/* The task_status object -------------------------------------------------- */
 
 typedef struct {
     PyObject_HEAD
@@ -234,7 +234,7 @@ static PyType_Spec status_spec = {
     .slots = status_slots,
 };
 
-/* start() ---------------------------------------------------------------------- */
+/* start() ----------------------------------------------------------------- */
 
 /* Call fn(*args, task_status=status) as a child of the inner nursery. */
 static int

@@ -31,7 +31,7 @@ tac_task_current(TacState *state)
     return NULL;
 }
 
-/* Scheduling --------------------------------------------------------------- */
+/* Scheduling -------------------------------------------------------------- */
 
 void
 tac_task_make_runnable(struct tac_task *task)
@@ -70,7 +70,7 @@ tac_task_reschedule(TacTask *task, PyObject *value, PyObject *error)
     return 0;
 }
 
-/* Cancellation ------------------------------------------------------------- */
+/* Cancellation ------------------------------------------------------------ */
 
 PyObject *
 tac_cause_exception(TacRunner *runner, const struct tac_cause *cause)
@@ -159,7 +159,7 @@ tac_task_activate(struct tac_task *task, TacScope *scope)
                : 0;
 }
 
-/* The step ----------------------------------------------------------------- */
+/* The step ---------------------------------------------------------------- */
 
 static PySendResult
 task_throw(TacTask *task, PyObject *coro, PyObject **result)
@@ -305,7 +305,7 @@ task_step(struct tac_task *base)
     return task_step_body(tac_task_of(base));
 }
 
-/* The exit (R28) ------------------------------------------------------------ */
+/* The exit (R28) ---------------------------------------------------------- */
 
 static int
 task_abandon_nursery(TacTask *task, TacNursery *nursery)
@@ -448,7 +448,7 @@ done:
     return rc;
 }
 
-/* The species --------------------------------------------------------------- */
+/* The species ------------------------------------------------------------- */
 
 static PyObject *
 task_owner(struct tac_task *base)

@@ -185,7 +185,8 @@ void tac_ctask_start(struct tac_task *task, const struct tac_task_ops *ops,
  * or NULL) is its error.  0, or -1 with an exception. */
 int tac_ctask_exit(struct tac_task *task, PyObject *exc);
 
-/* The same where nothing may run or fail (dealloc): the nursery is not told. */
+/* The same where nothing may run or fail, as in a dealloc: the nursery is
+ * not told. */
 void tac_ctask_unlink(struct tac_task *task);
 
 /* The NativeTask of a C task: what most species' `object` is.

@@ -211,7 +211,7 @@ static PyType_Spec worker_spec = {
     .slots = worker_slots,
 };
 
-/* start_thread_soon(fn, deliver, name=None) --------------------------------------- */
+/* start_thread_soon(fn, deliver, name=None) ------------------------------- */
 
 /* owner: the tuple (fn, deliver, name). */
 static void

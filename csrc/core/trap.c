@@ -54,7 +54,7 @@ tac_trap_unlink(TacTrap *trap)
     }
 }
 
-/* Running ------------------------------------------------------------------- */
+/* Running ----------------------------------------------------------------- */
 
 /* No link and no cycle may be left between a finished trap, what it waited
  * for, its task and an error. */
@@ -313,7 +313,7 @@ trap_py_await(TacTrap *trap, PyObject *noargs)
     return Py_NewRef(trap);
 }
 
-/* The object ---------------------------------------------------------------- */
+/* The object -------------------------------------------------------------- */
 
 static int
 trap_tp_traverse(TacTrap *trap, visitproc visit, void *arg)

@@ -10,7 +10,7 @@
 #include "base/errors.h"
 #include "core/run.h"
 
-/* raise_cancel ----------------------------------------------------------------- */
+/* raise_cancel ------------------------------------------------------------ */
 
 typedef struct {
     PyObject_HEAD
@@ -95,7 +95,7 @@ static PyType_Spec raise_cancel_spec = {
     .slots = raise_cancel_slots,
 };
 
-/* wait_task_rescheduled ----------------------------------------------------------- */
+/* wait_task_rescheduled --------------------------------------------------- */
 
 static enum tac_trap_step
 wait_begin(TacTrap *trap, TacTask *task)
@@ -146,7 +146,7 @@ const struct tac_trap_ops tac_wait_task_rescheduled_ops = {
     .abort = wait_abort,
 };
 
-/* Detaching ------------------------------------------------------------------------ */
+/* Detaching --------------------------------------------------------------- */
 
 int
 tac_outcome_read(TacState *state, PyObject *outcome, PyObject **value,

@@ -18,7 +18,7 @@ typedef struct {
     TacTrap *trap; /* owned; NULL once called */
 } TacWaiter;
 
-/* The end of the wait ------------------------------------------------------------- */
+/* The end of the wait ----------------------------------------------------- */
 
 /* The Future was cancelled because we passed a cancel on: that is what the
  * task gets, with the asyncio side as its cause.  Steals `error`. */
@@ -88,7 +88,7 @@ run_asyncio_waiter_call(TacWaiter *waiter, PyObject *args, PyObject *kwargs)
     return result;
 }
 
-/* The wait -------------------------------------------------------------------------- */
+/* The wait ---------------------------------------------------------------- */
 
 static int
 run_asyncio_add_waiter(TacTrap *trap)
@@ -187,7 +187,7 @@ run_asyncio_wait_future(PyObject *module, PyObject *future)
     return (PyObject *)tac_trap_new(state, &run_asyncio_ops, future, NULL);
 }
 
-/* The waiter's type ------------------------------------------------------------------ */
+/* The waiter's type ------------------------------------------------------- */
 
 static int
 run_asyncio_waiter_traverse(TacWaiter *waiter, visitproc visit, void *arg)

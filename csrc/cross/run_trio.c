@@ -36,7 +36,7 @@ typedef struct {
     bool cancel_called;
 } TacTrioCall;
 
-/* The outcome ------------------------------------------------------------------- */
+/* The outcome ------------------------------------------------------------- */
 
 /* Tell the sink, which is let go of first. */
 static int
@@ -175,7 +175,7 @@ run_trio_on_exit(TacTask *task, PyObject *value, PyObject *exc)
     return rc;
 }
 
-/* The start ---------------------------------------------------------------------- */
+/* The start --------------------------------------------------------------- */
 
 static int
 run_trio_spawn(TacTrioCall *call)
@@ -251,7 +251,7 @@ run_trio_start(PyObject *owner)
     return 0;
 }
 
-/* The Python type ------------------------------------------------------------------ */
+/* The Python type --------------------------------------------------------- */
 
 static int
 run_trio_set_arguments(TacTrioCall *call, PyObject *args, PyObject *kwargs)

@@ -38,7 +38,8 @@ async def order(request):
 
 @routes.get("/squares")
 async def squares(request):
-    """Square numbers, each in a task; the query says how many, and how long it takes."""
+    """Square numbers, each in a task; the query says how many, and how long it
+    takes."""
     count = int(request.query["count"])
     pause_s = float(request.query.get("pause", 0))
     loop = asyncio.get_running_loop()

@@ -98,7 +98,8 @@ async def measure(kind, sessions, slice_s):
 
 
 async def show_tree(session):
-    """Have the server's task tree while it is busy, with two requests that take longer."""
+    """Have the server's task tree while it is busy, with two requests that take
+    longer."""
     load = Load(session, in_turn)
     async with asyncio.TaskGroup() as group:
         group.create_task(load.run(TREE_S))

@@ -99,7 +99,9 @@ def test_named_arguments(loop):
     assert seen == ["soon", "at", "later", "mixed"]
     with pytest.raises(TypeError, match="multiple values for argument 'callback'"):
         loop.call_soon(print, callback=print)
-    with pytest.raises(TypeError, match="missing 1 required positional argument: 'delay'"):
+    with pytest.raises(
+        TypeError, match="missing 1 required positional argument: 'delay'"
+    ):
         loop.call_later(callback=print)
 
 
@@ -121,7 +123,9 @@ def test_handle_is_like_asyncios(loop):
     assert handle._args == (7,)
     assert not handle.cancelled()
     assert isinstance(handle.get_context(), contextvars.Context)
-    assert repr(handle).startswith("<Handle test_handle_is_like_asyncios.<locals>.callback")
+    assert repr(handle).startswith(
+        "<Handle test_handle_is_like_asyncios.<locals>.callback"
+    )
     handle.cancel()
     handle.cancel()
     assert handle.cancelled()

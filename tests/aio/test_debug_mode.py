@@ -72,7 +72,10 @@ def test_another_thread_is_refused(debug_loop):
 
     debug_loop.run_until_complete(main())
     assert len(errors) == 3
-    assert all(text.startswith("Non-thread-safe operation invoked on an event loop") for text in errors)
+    assert all(
+        text.startswith("Non-thread-safe operation invoked on an event loop")
+        for text in errors
+    )
 
 
 def test_coroutines_and_non_callables_are_refused(debug_loop):
@@ -102,7 +105,11 @@ def test_slow_callbacks_are_logged(debug_loop, caplog):
     with caplog.at_level(logging.WARNING, "asyncio"):
         run_briefly(debug_loop)
     assert debug_loop._current_handle is None
-    assert [record for record in caplog.messages if record.startswith("Executing <Handle") and "slow" in record]
+    assert [
+        record
+        for record in caplog.messages
+        if record.startswith("Executing <Handle") and "slow" in record
+    ]
 
 
 def test_slow_tasks_are_logged_as_tasks(debug_loop, caplog):
@@ -113,7 +120,9 @@ def test_slow_tasks_are_logged_as_tasks(debug_loop, caplog):
 
     with caplog.at_level(logging.WARNING, "asyncio"):
         debug_loop.run_until_complete(slow())
-    assert [record for record in caplog.messages if record.startswith("Executing <Task")]
+    assert [
+        record for record in caplog.messages if record.startswith("Executing <Task")
+    ]
 
 
 def test_origin_tracking_is_set_for_the_run_only(debug_loop):

@@ -227,3 +227,15 @@ def test_nothing_is_left(loop):
 
     loop.run_until_complete(main())
     assert _core._debug_counts()["tasks"] == before["tasks"]
+
+
+def test_arguments_by_name(loop):
+    async def main():
+        assert await loop.run_in_executor(executor=None, func=int) == 0
+        assert await loop.run_in_executor(None, func=int) == 0
+        with pytest.raises(TypeError, match="func"):
+            loop.run_in_executor(None)
+        with pytest.raises(TypeError, match="fun"):
+            loop.run_in_executor(None, fun=int)
+
+    loop.run_until_complete(main())

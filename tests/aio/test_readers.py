@@ -157,7 +157,11 @@ def test_the_context_of_a_reader(loop, pair):
     context = contextvars.copy_context()
     context.run(var.set, "given")
     seen = []
-    loop._add_reader(pair[0].fileno(), lambda: seen.append((var.get(), pair[0].recv(10))), context=context)
+    loop._add_reader(
+        pair[0].fileno(),
+        lambda: seen.append((var.get(), pair[0].recv(10))),
+        context=context,
+    )
     pair[1].send(b"x")
     run_until(loop, lambda: seen)
     assert seen == [("given", b"x")]

@@ -80,7 +80,10 @@ def test_nested_runs_are_refused(loop):
     async def main():
         with pytest.raises(RuntimeError, match="This event loop is already running"):
             loop.run_forever()
-        with pytest.raises(RuntimeError, match="Cannot run the event loop while another loop is running"):
+        with pytest.raises(
+            RuntimeError,
+            match="Cannot run the event loop while another loop is running",
+        ):
             other.run_forever()
         assert loop.is_running()
 

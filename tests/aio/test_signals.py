@@ -47,7 +47,9 @@ def test_a_signal_ends_the_wait(loop):
 
 def test_a_plain_python_handler_runs_while_the_loop_waits(loop):
     seen = []
-    old = signal.signal(signal.SIGUSR1, lambda *args: (seen.append(1), loop.call_soon(loop.stop)))
+    old = signal.signal(
+        signal.SIGUSR1, lambda *args: (seen.append(1), loop.call_soon(loop.stop))
+    )
     try:
         thread = threading.Timer(0.02, os.kill, (os.getpid(), signal.SIGUSR1))
         thread.start()
@@ -93,7 +95,10 @@ def test_interrupt_under_asyncio_run():
             seen.append("cancelled")
             raise
 
-    with pytest.raises(KeyboardInterrupt), asyncio.Runner(loop_factory=new_event_loop) as runner:
+    with (
+        pytest.raises(KeyboardInterrupt),
+        asyncio.Runner(loop_factory=new_event_loop) as runner,
+    ):
         runner.run(main())
     assert seen == ["cancelled"]
 

@@ -39,9 +39,14 @@ async def let_others_end():
 
 def test_tcp(loop):
     async def main():
-        async with await asyncio.start_server(echo, "127.0.0.1", 0, limit=1 << 22) as server:
+        async with await asyncio.start_server(
+            echo, "127.0.0.1", 0, limit=1 << 22
+        ) as server:
             port = server.sockets[0].getsockname()[1]
-            clients = [await asyncio.open_connection("127.0.0.1", port, limit=1 << 22) for _ in range(10)]
+            clients = [
+                await asyncio.open_connection("127.0.0.1", port, limit=1 << 22)
+                for _ in range(10)
+            ]
             await asyncio.gather(*[talk(*client) for client in clients])
             await let_others_end()
 
@@ -75,8 +80,12 @@ def test_udp(loop):
             self.received.set_result(data)
 
     async def main():
-        server, _ = await loop.create_datagram_endpoint(Server, local_addr=("127.0.0.1", 0))
-        client, protocol = await loop.create_datagram_endpoint(Client, remote_addr=server.get_extra_info("sockname"))
+        server, _ = await loop.create_datagram_endpoint(
+            Server, local_addr=("127.0.0.1", 0)
+        )
+        client, protocol = await loop.create_datagram_endpoint(
+            Client, remote_addr=server.get_extra_info("sockname")
+        )
         client.sendto(b"hello")
         assert await protocol.received == b"HELLO"
         client.close()
@@ -128,9 +137,19 @@ def test_tls(loop, certificate):
     client_context = ssl.create_default_context(cafile=cert)
 
     async def main():
-        async with await asyncio.start_server(echo, "127.0.0.1", 0, ssl=server_context, limit=1 << 22) as server:
+        async with await asyncio.start_server(
+            echo, "127.0.0.1", 0, ssl=server_context, limit=1 << 22
+        ) as server:
             port = server.sockets[0].getsockname()[1]
-            await talk(*await asyncio.open_connection("127.0.0.1", port, ssl=client_context, server_hostname="localhost", limit=1 << 22))
+            await talk(
+                *await asyncio.open_connection(
+                    "127.0.0.1",
+                    port,
+                    ssl=client_context,
+                    server_hostname="localhost",
+                    limit=1 << 22,
+                )
+            )
             await let_others_end()
 
     loop.run_until_complete(main())
@@ -141,7 +160,11 @@ def test_subprocess(loop):
 
     async def main():
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-c", code, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
+            sys.executable,
+            "-c",
+            code,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
         )
         out, _ = await process.communicate(b"hello")
         assert out == b"HELLO\n"
@@ -163,8 +186,12 @@ def test_pipes(loop):
     async def main():
         read_fd, write_fd = os.pipe()
         reader = asyncio.StreamReader()
-        await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(read_fd, "rb"))
-        transport, _ = await loop.connect_write_pipe(asyncio.BaseProtocol, os.fdopen(write_fd, "wb"))
+        await loop.connect_read_pipe(
+            lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(read_fd, "rb")
+        )
+        transport, _ = await loop.connect_write_pipe(
+            asyncio.BaseProtocol, os.fdopen(write_fd, "wb")
+        )
         transport.write(b"hello\n")
         assert await reader.readline() == b"hello\n"
         transport.close()
@@ -186,7 +213,9 @@ def test_sendfile(loop, tmp_path):
             writer.close()
 
         async with await asyncio.start_server(collect, "127.0.0.1", 0) as server:
-            _, writer = await asyncio.open_connection("127.0.0.1", server.sockets[0].getsockname()[1])
+            _, writer = await asyncio.open_connection(
+                "127.0.0.1", server.sockets[0].getsockname()[1]
+            )
             with open(path, "rb") as file:
                 await loop.sendfile(writer.transport, file)
             writer.close()

@@ -28,7 +28,9 @@ def test_the_order_is_that_of_the_calls(loop):
     seen = []
     for i in range(0, 100, 2):
         loop.call_soon(seen.append, i)
-        thread = threading.Thread(target=loop.call_soon_threadsafe, args=(seen.append, i + 1))
+        thread = threading.Thread(
+            target=loop.call_soon_threadsafe, args=(seen.append, i + 1)
+        )
         thread.start()
         thread.join()
     run_briefly(loop)

@@ -127,9 +127,7 @@ def test_an_abort_that_answers_nonsense(answer):
 
     async def into_cancel():
         async with trio.open_nursery() as nursery:
-            task = spawned(
-                nursery, lowlevel.wait_task_rescheduled, lambda _: answer
-            )
+            task = spawned(nursery, lowlevel.wait_task_rescheduled, lambda _: answer)
             await settle()
             with pytest.raises(trio.TrioInternalError, match=text):
                 nursery.cancel_scope.cancel()
@@ -214,9 +212,7 @@ def test_aborts_that_wake_each_other():
 
         async with trio.open_nursery() as nursery:
             for _ in range(5):
-                tasks.append(
-                    spawned(nursery, lowlevel.wait_task_rescheduled, abort)
-                )
+                tasks.append(spawned(nursery, lowlevel.wait_task_rescheduled, abort))
             await settle()
             nursery.cancel_scope.cancel()
         assert aborted == [1]

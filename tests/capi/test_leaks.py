@@ -235,9 +235,7 @@ def test_sleeps():
         for _ in range(n):
             await trio.sleep(1)
 
-    run_often(
-        work, TIMES // 4, clock=trio.testing.MockClock(autojump_threshold=0)
-    )
+    run_often(work, TIMES // 4, clock=trio.testing.MockClock(autojump_threshold=0))
 
 
 def test_parking():

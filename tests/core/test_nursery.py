@@ -347,13 +347,9 @@ def test_a_closed_nursery_takes_no_more():
     async def main():
         async with trio.open_nursery() as nursery:
             pass
-        with pytest.raises(
-            RuntimeError, match="^Nursery is closed to new arrivals$"
-        ):
+        with pytest.raises(RuntimeError, match="^Nursery is closed to new arrivals$"):
             nursery.start_soon(block)
-        with pytest.raises(
-            RuntimeError, match="^Nursery is closed to new arrivals$"
-        ):
+        with pytest.raises(RuntimeError, match="^Nursery is closed to new arrivals$"):
             await nursery.start(block)
 
     run(main)

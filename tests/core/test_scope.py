@@ -336,9 +336,7 @@ def test_deep_nesting_does_not_recurse():
 
     async def main():
         with contextlib.ExitStack() as stack:
-            scopes = [
-                stack.enter_context(trio.CancelScope()) for _ in range(depth)
-            ]
+            scopes = [stack.enter_context(trio.CancelScope()) for _ in range(depth)]
             assert not await is_cancelled()
             scopes[0].cancel()
             assert effectively_cancelled()
@@ -789,9 +787,7 @@ def test_reason_of_a_cancellation_from_outside_any_task():
             with pytest.raises(trio.Cancelled) as info:
                 await trio.sleep_forever()
             assert reason_of(info.value) == ("explicit", "early", None)
-            assert str(info.value) == (
-                "cancelled due to explicit with reason 'early'"
-            )
+            assert str(info.value) == ("cancelled due to explicit with reason 'early'")
 
     run(main)
 

@@ -51,9 +51,7 @@ def names_of(*calls):
 
     async def main():
         async with trio.open_nursery() as nursery:
-            result = [
-                spawned(nursery, *args, **kwargs).name for args, kwargs in calls
-            ]
+            result = [spawned(nursery, *args, **kwargs).name for args, kwargs in calls]
             nursery.cancel_scope.cancel()
         return result
 
@@ -407,9 +405,7 @@ def test_a_context_that_cannot_be_entered_is_the_tasks_error():
             task.context = outer
             trio.lowlevel.reschedule(task)
 
-    with pytest.RaisesGroup(
-        pytest.RaisesExc(RuntimeError, match="is already entered")
-    ):
+    with pytest.RaisesGroup(pytest.RaisesExc(RuntimeError, match="is already entered")):
         outer.run(run, main)
 
 

@@ -8,7 +8,8 @@ __all__ = ["flatten", "open_loop", "run", "run_mock"]
 
 
 def run_mock(fn, *args, **options):
-    """Run a Trio-flavoured function with a loop open, on a clock that jumps when nothing else can happen."""
+    """Run a Trio-flavoured function with a loop open, on a clock that jumps when
+    nothing else can happen."""
     return run(fn, *args, clock=testing.MockClock(autojump_threshold=0), **options)
 
 

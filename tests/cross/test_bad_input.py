@@ -119,7 +119,9 @@ def test_run_future_of_something_else():
 
 def test_awaiting_a_future_in_trio_code():
     async def main():
-        with pytest.raises(TypeError, match="unrecognized yield message <Future") as caught:
+        with pytest.raises(
+            TypeError, match="unrecognized yield message <Future"
+        ) as caught:
             await current_loop.get().create_future()
         assert "run_future()" in caught.value.__notes__[0]
         with pytest.raises(TypeError, match="unrecognized yield message None"):

@@ -1,4 +1,5 @@
-"""Cancellation across the boundary: delivered to the callee, waited for, and reported only if the callee ended by it."""
+"""Cancellation across the boundary: delivered to the callee, waited for, and reported
+only if the callee ended by it."""
 
 from __future__ import annotations
 
@@ -285,7 +286,8 @@ def test_wait_for_returns_a_late_value():
         try:
             assert await asyncio.wait_for(loop.run_trio(callee), 0.001) == "late"
         except asyncio.TimeoutError:
-            # From 3.12 on wait_for is a timeout() block, which tells of the deadline all the same.
+            # From 3.12 on wait_for is a timeout() block, which tells of the deadline
+            # all the same.
             pass
 
     in_asyncio(main)

@@ -189,7 +189,9 @@ def test_a_custom_handler_keeps_the_block_alive():
 
     async def main():
         loop = current_loop.get()
-        loop.set_exception_handler(lambda loop, context: contexts.append(context["exception"]))
+        loop.set_exception_handler(
+            lambda loop, context: contexts.append(context["exception"])
+        )
         loop.call_soon(lambda: 1 / 0)
         await trio.sleep(1)
         return "alive"

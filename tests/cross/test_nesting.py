@@ -62,7 +62,11 @@ def test_deep_sandwiches():
 
     async def aio_side(depth):
         await asyncio.sleep(0)
-        return depth if depth == 0 else await asyncio.get_running_loop().run_trio(trio_side, depth - 1)
+        return (
+            depth
+            if depth == 0
+            else await asyncio.get_running_loop().run_trio(trio_side, depth - 1)
+        )
 
     assert run(trio_side, 20) == 0
 
@@ -98,7 +102,9 @@ def test_the_loop_is_no_sync_loop():
             loop.run_forever()
         with pytest.raises(RuntimeError, match="This is not a sync loop"):
             loop.run_until_complete(asyncio.sleep(0))
-        with pytest.raises(RuntimeError, match="You need to stop the loop before closing it"):
+        with pytest.raises(
+            RuntimeError, match="You need to stop the loop before closing it"
+        ):
             loop.close()
         assert loop.is_running()
 

@@ -1,4 +1,5 @@
-"""run_asyncio, run_coroutine, run_future: Trio-flavoured code calls asyncio-flavoured code."""
+"""run_asyncio, run_coroutine, run_future: Trio-flavoured code calls asyncio-flavoured
+code."""
 
 from __future__ import annotations
 
@@ -6,7 +7,14 @@ import asyncio
 
 import pytest
 
-from trio_asyncio_c import _core, current_loop, run_asyncio, run_coroutine, run_future, trio
+from trio_asyncio_c import (
+    _core,
+    current_loop,
+    run_asyncio,
+    run_coroutine,
+    run_future,
+    trio,
+)
 
 from ._helpers import open_loop, run, run_mock
 
@@ -127,7 +135,12 @@ def test_streams_from_trio_code():
 
 def test_subprocess_from_trio_code():
     async def main():
-        process = await run_asyncio(asyncio.create_subprocess_exec, "echo", "hello", stdout=asyncio.subprocess.PIPE)
+        process = await run_asyncio(
+            asyncio.create_subprocess_exec,
+            "echo",
+            "hello",
+            stdout=asyncio.subprocess.PIPE,
+        )
         out, _ = await run_asyncio(process.communicate)
         assert out == b"hello\n"
 

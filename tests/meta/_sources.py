@@ -93,7 +93,9 @@ def _holds_braces(head: str) -> bool:
     head = head.strip()
     if head.endswith("="):
         return True
-    return bool(re.match(r"^(typedef\s+|static\s+|const\s+)*(struct|union|enum)\b[^()]*$", head))
+    return bool(
+        re.match(r"^(typedef\s+|static\s+|const\s+)*(struct|union|enum)\b[^()]*$", head)
+    )
 
 
 def functions(text: str) -> list[tuple[str, str]]:

@@ -66,8 +66,7 @@ def mutable_variables(text: str) -> list[str]:
     return [
         f"line {line}: {statement.partition('=')[0].strip()}"
         for line, depth, statement in statements(prepared(text))
-        if is_mutable_variable(statement, depth)
-        and not EXCUSE.search(lines[line - 1])
+        if is_mutable_variable(statement, depth) and not EXCUSE.search(lines[line - 1])
     ]
 
 
@@ -154,9 +153,9 @@ def test_scan_finds_mutable(text):
     "text",
     [
         "static const int limit = 3;",
-        "static const char *const names[] = {\"a\", \"b;\", NULL};",
+        'static const char *const names[] = {"a", "b;", NULL};',
         "static PyMethodDef methods[] = {{NULL, NULL, 0, NULL}};",
-        "struct PyModuleDef tac_module_def = {.m_name = \"x\"};",
+        'struct PyModuleDef tac_module_def = {.m_name = "x"};',
         "extern struct PyModuleDef tac_module_def;",
         "static int f(int x);",
         "static PyObject *\nf(PyObject *self, PyObject *arg)\n{\n    int x = 1;\n    return 0;\n}",
@@ -173,7 +172,7 @@ def test_scan_passes(text):
     assert not mutable_variables(text)
 
 
-ENTER = "    if (Py_EnterRecursiveCall(\"\")) {\n        return -1;\n    }\n"
+ENTER = '    if (Py_EnterRecursiveCall("")) {\n        return -1;\n    }\n'
 
 
 @pytest.mark.parametrize(
@@ -181,9 +180,15 @@ ENTER = "    if (Py_EnterRecursiveCall(\"\")) {\n        return -1;\n    }\n"
     [
         ("    work();\n    Py_LeaveRecursiveCall();\n    return 0;\n", True),
         ("    work();\n    return 0;\n", False),
-        ("    if (x) {\n        return 1;\n    }\n    Py_LeaveRecursiveCall();\n    return 0;\n", False),
-        ("    if (x) {\n        Py_LeaveRecursiveCall();\n        return 1;\n    }\n"
-         "    Py_LeaveRecursiveCall();\n    return 0;\n", True),
+        (
+            "    if (x) {\n        return 1;\n    }\n    Py_LeaveRecursiveCall();\n    return 0;\n",
+            False,
+        ),
+        (
+            "    if (x) {\n        Py_LeaveRecursiveCall();\n        return 1;\n    }\n"
+            "    Py_LeaveRecursiveCall();\n    return 0;\n",
+            True,
+        ),
         ("    work();\n    Py_LeaveRecursiveCall();\n", True),
         ("    work();\n", False),
     ],

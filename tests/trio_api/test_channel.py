@@ -31,9 +31,7 @@ def test_size_must_not_be_negative():
         open_memory_channel(-1)
 
 
-@pytest.mark.parametrize(
-    "make", [open_memory_channel, open_memory_channel[int]]
-)
+@pytest.mark.parametrize("make", [open_memory_channel, open_memory_channel[int]])
 @pytest.mark.parametrize("size", [0, 1, math.inf])
 def test_makes_a_plain_pair(make, size):
     pair = make(size)
@@ -46,9 +44,7 @@ def test_makes_a_plain_pair(make, size):
     assert send.statistics().max_buffer_size == size
 
 
-@pytest.mark.parametrize(
-    "cls", [trio.MemorySendChannel, trio.MemoryReceiveChannel]
-)
+@pytest.mark.parametrize("cls", [trio.MemorySendChannel, trio.MemoryReceiveChannel])
 def test_endpoints_have_no_public_constructor_and_are_final(cls):
     with pytest.raises(TypeError, match="has no public constructor"):
         cls()
@@ -115,9 +111,7 @@ def test_any_object_passes_unchanged():
         assert receive.receive_nowait() is value
 
 
-@pytest.mark.parametrize(
-    "value", [None, (1, 2), ValueError("x"), StopIteration()]
-)
+@pytest.mark.parametrize("value", [None, (1, 2), ValueError("x"), StopIteration()])
 def test_any_object_passes_unchanged_to_a_waiting_task(value):
     async def main():
         send, receive = open_memory_channel(0)
@@ -488,9 +482,7 @@ def test_closing_the_last_sender_ends_waiting_receivers():
         clone = send.clone()
         other = receive.clone()
         async with trio.open_nursery() as nursery:
-            calls = [
-                await start(nursery, end.receive) for end in (receive, other)
-            ]
+            calls = [await start(nursery, end.receive) for end in (receive, other)]
             send.close()
             await settle()
             assert not any(call.done for call in calls)
@@ -513,9 +505,7 @@ def test_closing_the_last_receiver_breaks_waiting_senders():
         other = send.clone()
         send.send_nowait("buffered")
         async with trio.open_nursery() as nursery:
-            calls = [
-                await start(nursery, end.send, 1) for end in (send, other)
-            ]
+            calls = [await start(nursery, end.send, 1) for end in (send, other)]
             receive.close()
             await settle()
             assert not any(call.done for call in calls)

@@ -143,9 +143,7 @@ class ForeignError:
 
 async def sleep_until_rescheduled(tasks):
     tasks.append(lowlevel.current_task())
-    return await lowlevel.wait_task_rescheduled(
-        lambda _: lowlevel.Abort.SUCCEEDED
-    )
+    return await lowlevel.wait_task_rescheduled(lambda _: lowlevel.Abort.SUCCEEDED)
 
 
 @pytest.mark.parametrize("cls", [Value, ForeignValue])

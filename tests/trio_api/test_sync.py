@@ -376,10 +376,7 @@ def test_limiter_counts_tokens():
 def test_limiter_lends_each_borrower_one_token():
     async def main():
         limiter = trio.CapacityLimiter(5)
-        text = (
-            "this borrower is already holding one of this "
-            "CapacityLimiter's tokens"
-        )
+        text = "this borrower is already holding one of this CapacityLimiter's tokens"
         await limiter.acquire()
         await limiter.acquire_on_behalf_of("x")
         with pytest.raises(RuntimeError, match=text):
@@ -402,9 +399,7 @@ def test_limiter_lends_each_borrower_one_token():
 def test_limiter_takes_a_token_back_from_its_borrower_only():
     async def main():
         limiter = trio.CapacityLimiter(5)
-        text = (
-            "this borrower isn't holding any of this CapacityLimiter's tokens"
-        )
+        text = "this borrower isn't holding any of this CapacityLimiter's tokens"
         limiter.acquire_on_behalf_of_nowait("x")
         with pytest.raises(RuntimeError, match=text):
             limiter.release()
@@ -797,17 +792,11 @@ def test_condition_needs_its_lock():
         condition = trio.Condition()
 
         async def check():
-            with pytest.raises(
-                RuntimeError, match="must hold the lock to wai"
-            ):
+            with pytest.raises(RuntimeError, match="must hold the lock to wai"):
                 await condition.wait()
-            with pytest.raises(
-                RuntimeError, match="must hold the lock to not"
-            ):
+            with pytest.raises(RuntimeError, match="must hold the lock to not"):
                 condition.notify()
-            with pytest.raises(
-                RuntimeError, match="must hold the lock to not"
-            ):
+            with pytest.raises(RuntimeError, match="must hold the lock to not"):
                 condition.notify_all()
 
         await check()

@@ -316,9 +316,7 @@ def test_wait_all_threads_completed_can_be_cancelled():
         async with trio.open_nursery() as nursery:
             nursery.start_soon(trio.to_thread.run_sync, go_on.wait, 60)
             await settle()
-            await cancel(
-                await start(nursery, testing.wait_all_threads_completed)
-            )
+            await cancel(await start(nursery, testing.wait_all_threads_completed))
             go_on.set()
 
     trio.run(main)

@@ -360,9 +360,7 @@ def test_cancelling_abandons_the_thread():
     async def main():
         gate = Gate()
         limiter = trio.CapacityLimiter(1)
-        run = partial(
-            to_thread.run_sync, gate, abandon_on_cancel=True, limiter=limiter
-        )
+        run = partial(to_thread.run_sync, gate, abandon_on_cancel=True, limiter=limiter)
         async with trio.open_nursery() as nursery:
             call = await start(nursery, run)
             await gate.wait_begun()
@@ -411,9 +409,7 @@ def test_a_run_may_end_before_a_thread_that_it_abandoned():
 
     async def main():
         with trio.move_on_after(1):
-            await to_thread.run_sync(
-                gate, abandon_on_cancel=True, limiter=Limiter()
-            )
+            await to_thread.run_sync(gate, abandon_on_cancel=True, limiter=Limiter())
 
     run_mock(main)
     gate.go_on.set()
@@ -730,9 +726,7 @@ def test_keyboard_interrupt_can_reach_calls_back():
 
         def work(**kwargs):
             return [
-                from_thread.run_sync(
-                    lowlevel.currently_ki_protected, **kwargs
-                ),
+                from_thread.run_sync(lowlevel.currently_ki_protected, **kwargs),
                 from_thread.run(check, **kwargs),
             ]
 
