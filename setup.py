@@ -77,7 +77,7 @@ def find_libev():
 
 def compile_flags():
     if not (DEBUG or COVERAGE or SANITIZE):
-        return [*FLAGS, "-O3"]
+        return [*FLAGS, "-O3", "-fno-plt"]
     # Fortified functions need -O, and hide errors from the sanitizers.
     flags = [*FLAGS, *"-g3 -UNDEBUG -U_FORTIFY_SOURCE".split()]
     flags += ["-O0" if DEBUG or COVERAGE else "-O1", "-fno-omit-frame-pointer"]

@@ -42,11 +42,23 @@ tac_freelist_push(struct tac_freelist *list, PyTypeObject *type,
     return 1;
 }
 
-/* An object to be initialised anew, or NULL. */
+/* An object of the type with one reference, its fields as they were left, or
+ * NULL.  What PyObject_Init does beyond this matters to builds that trace
+ * references only. */
 static inline PyObject *
-tac_freelist_pop(struct tac_freelist *list)
+tac_freelist_pop(struct tac_freelist *list, PyTypeObject *type)
 {
-    return list->len > 0 ? list->items[--list->len] : NULL;
+    if (list->len == 0) {
+        return NULL;
+    }
+    PyObject *object = list->items[--list->len];
+#if defined(Py_REF_DEBUG) || defined(Py_TRACE_REFS) || defined(Py_GIL_DISABLED)
+    return PyObject_Init(object, type);
+#else
+    Py_INCREF(type);
+    Py_SET_REFCNT(object, 1);
+    return object;
+#endif
 }
 
 /* Live objects, counted for the tests. */

@@ -137,7 +137,8 @@ def check_trio_caller(loop: EventLoop, name: str) -> None:
     call."""
     if not _core.in_trio_task():
         raise RuntimeError(
-            f"{name}() must be called from async context: from a Trio task. In asyncio-flavoured code just await the function."
+            f"{name}() must be called from async context: from a Trio task. "
+            "In asyncio-flavoured code just await the function."
         )
     check_running(loop)
 

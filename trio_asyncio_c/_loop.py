@@ -16,7 +16,7 @@ from asyncio import events
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from . import _core, _crossing, _loop_hooks, _run  # noqa: F401  (the hooks are set by importing them)
+from . import _core, _crossing, _loop_hooks, _run  # noqa: F401  (sets hooks)
 from ._selector import LoopSelector
 
 if TYPE_CHECKING:
@@ -41,6 +41,34 @@ def _reraise(exc: BaseException) -> None:
     raise exc
 
 
+# What the standard library's loops, from 3.11 to 3.15, keep in their __dict__.
+_INHERITED_ATTRIBUTES = (
+    "_asyncgens",
+    "_asyncgens_shutdown_called",
+    "_clock_resolution",
+    "_coroutine_origin_tracking_enabled",
+    "_coroutine_origin_tracking_saved_depth",
+    "_csock",
+    "_current_handle",
+    "_default_executor",
+    "_exception_handler",
+    "_executor_shutdown_called",
+    "_internal_fds",
+    "_old_agen_hooks",
+    "_ready",
+    "_scheduled",
+    "_selector",
+    "_signal_handlers",
+    "_ssock",
+    "_task_factory",
+    "_timer_cancelled_count",
+    "_transports",
+    "_unix_server_sockets",
+    "_watcher",
+    "slow_callback_duration",
+)
+
+
 class EventLoop(_core.LoopCore, asyncio.SelectorEventLoop):
     """An asyncio event loop that owns a Trio-flavoured runner.
 
@@ -52,6 +80,15 @@ class EventLoop(_core.LoopCore, asyncio.SelectorEventLoop):
     """
 
     __module__ = "trio_asyncio_c"
+
+    # As slots, so that the instance's dict is not even made unless somebody sets
+    # an attribute of their own: every lookup of call_soon would search it first.
+    __slots__ = (
+        *_INHERITED_ATTRIBUTES,
+        "_autoclose_fds",
+        "_own_nursery",
+        "_own_runner",
+    )
 
     def __init__(self, selector: Any = None) -> None:
         if selector is not None:

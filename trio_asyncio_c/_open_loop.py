@@ -42,6 +42,14 @@ class TrioEventLoop(EventLoop):
 
     __module__ = "trio_asyncio_c"
 
+    __slots__ = (
+        "_nurseries",
+        "_stop_asked",
+        "_stop_waiters",
+        "_stopped",
+        "_unwinding",
+    )
+
     def __init__(
         self, nursery: _core.Nursery, calls: _core.Nursery, errors: _core.Nursery
     ) -> None:
@@ -168,7 +176,8 @@ class TrioEventLoop(EventLoop):
         tasks = _live_tasks(self)
         if tasks:
             warnings.warn(
-                f"the event loop was stopped while {len(tasks)} asyncio tasks were alive; it goes on to let them unwind",
+                f"the event loop was stopped while {len(tasks)} asyncio tasks were "
+                "alive; it goes on to let them unwind",
                 RuntimeWarning,
                 stacklevel=2,
             )

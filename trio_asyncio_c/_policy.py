@@ -39,7 +39,8 @@ def install() -> None:
     )
     if set_policy is None:
         raise RuntimeError(
-            "this Python has no event loop policies: pass loop_factory=trio_asyncio_c.new_event_loop to asyncio.run"
+            "this Python has no event loop policies: pass "
+            "loop_factory=trio_asyncio_c.new_event_loop to asyncio.run"
         )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)

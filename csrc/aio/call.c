@@ -167,6 +167,18 @@ call_push_step(TacLoop *loop, const struct call_args *call)
     Py_RETURN_NONE;
 }
 
+/* call_soon(step, [future,] context=...), as the C Task calls it. */
+static inline bool
+call_is_task_step(TacLoop *loop, PyObject *const *args, Py_ssize_t nargs,
+                  PyObject *kwnames)
+{
+    return (nargs == 1 || nargs == 2) && PyTuple_GET_SIZE(kwnames) == 1
+           && PyTuple_GET_ITEM(kwnames, 0) == loop->state->str_context
+           && PyContext_CheckExact(args[nargs]) && !loop->debug
+           && !loop->closed && loop->runner != NULL
+           && tac_interp_is_task_step(loop->state, args[0]);
+}
+
 /* By far the most frequent case: no keywords, the loop is running. */
 static PyObject *
 call_push_running(TacLoop *loop, PyObject *const *args, Py_ssize_t nargs)
@@ -190,6 +202,13 @@ PyObject *
 tac_call_soon(TacLoop *loop, PyObject *const *args, Py_ssize_t nargs,
               PyObject *kwnames)
 {
+    if (kwnames != NULL && call_is_task_step(loop, args, nargs, kwnames)) {
+        struct call_args step = {.callback = args[0],
+                                 .rest = args + 1,
+                                 .rest_len = nargs - 1,
+                                 .context = args[nargs]};
+        return call_push_step(loop, &step);
+    }
     struct call_args call = {.method = "call_soon"};
     if (kwnames == NULL && nargs != 0 && !loop->debug && !loop->closed
         && loop->runner != NULL && loop->runner->in_turns

@@ -64,11 +64,10 @@ tac_handle_init(TacHandle *handle, TacLoop *loop, PyObject *callback,
 static TacHandle *
 handle_alloc(TacState *state)
 {
-    TacHandle *handle = (TacHandle *)tac_freelist_pop(&state->free_handles);
-    if (handle != NULL) {
-        (void)PyObject_Init((PyObject *)handle, state->handle_type);
-    }
-    else {
+    TacHandle *handle =
+        (TacHandle *)tac_freelist_pop(&state->free_handles,
+                                      state->handle_type);
+    if (handle == NULL) {
         handle = PyObject_GC_New(TacHandle, state->handle_type);
         if (handle == NULL) {
             return NULL;
@@ -83,6 +82,7 @@ handle_alloc(TacState *state)
     handle->repr = NULL;
     handle->weakrefs = NULL;
     handle->cancelled = false;
+    handle->tracked = false;
     state->counts.handles++;
     return handle;
 }
@@ -108,7 +108,7 @@ tac_handle_new(TacLoop *loop, PyObject *callback, PyObject *const *args,
     TacHandle *handle =
         tac_handle_new_untracked(loop, callback, args, nargs, context);
     if (handle != NULL) {
-        PyObject_GC_Track(handle);
+        tac_handle_track(handle);
     }
     return handle;
 }
@@ -116,7 +116,8 @@ tac_handle_new(TacLoop *loop, PyObject *callback, PyObject *const *args,
 void
 tac_handle_track(TacHandle *handle)
 {
-    if (!PyObject_GC_IsTracked((PyObject *)handle)) {
+    if (!handle->tracked) {
+        handle->tracked = true;
         PyObject_GC_Track(handle);
     }
 }
@@ -235,9 +236,13 @@ static void
 handle_tp_dealloc(TacHandle *handle)
 {
     PyTypeObject *type = Py_TYPE(handle);
-    TacState *state = PyType_GetModuleState(type);
+    /* The loop keeps the state: asking the type is a call. */
+    TacState *state = handle->loop != NULL ? handle->loop->state
+                                           : PyType_GetModuleState(type);
     /* No trashcan: a chain of handles goes through tuples, which have it. */
-    PyObject_GC_UnTrack(handle);
+    if (handle->tracked) {
+        PyObject_GC_UnTrack(handle);
+    }
     if (handle->weakrefs != NULL) {
         PyObject_ClearWeakRefs((PyObject *)handle);
     }

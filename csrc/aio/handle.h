@@ -24,6 +24,7 @@ typedef struct TacHandle {
     PyObject *repr;     /* owned; what it was, once cancelled in debug mode */
     PyObject *weakrefs;
     bool cancelled;
+    bool tracked; /* by the collector: see tac_handle_new_untracked */
 } TacHandle;
 
 /* A new handle.  `args`, `context`: borrowed; context NULL: a copy of the

@@ -57,6 +57,7 @@ tac_timer_new(TacLoop *loop, double when_s, PyObject *callback,
         return NULL;
     }
     loop->state->counts.handles++;
+    handle->base.tracked = true; /* tp_alloc does */
     handle->timer.fire = timer_fire;
     handle->when_s = when_s;
     if (tac_handle_init(&handle->base, loop, callback, args, nargs, context)

@@ -342,11 +342,19 @@ run_step(TacRunner *runner, struct tac_task *task)
 enum tac_turn
 tac_run_batch(TacRunner *runner)
 {
+    struct tac_list *first = runner->run_queue.next;
+    if (first->next == &runner->run_queue) { /* a batch of one, or of none */
+        if (first == &runner->run_queue) {
+            return TAC_TURN_OK;
+        }
+        tac_list_unlink(first);
+        return run_step(runner,
+                        tac_list_entry(first, struct tac_task, run_node));
+    }
     struct tac_list batch;
     tac_list_init(&batch);
     tac_list_splice_front(&batch, &runner->run_queue);
-    bool several = batch.next != batch.prev;
-    bool from_front = several && run_toss(runner);
+    bool from_front = run_toss(runner);
     enum tac_turn turn = TAC_TURN_OK;
     while (turn == TAC_TURN_OK) {
         struct tac_list *node = from_front ? tac_list_pop_front(&batch)

@@ -17,11 +17,9 @@ TacTrap *
 tac_trap_new(TacState *state, const struct tac_trap_ops *ops, PyObject *first,
              PyObject *second)
 {
-    TacTrap *trap = (TacTrap *)tac_freelist_pop(&state->free_traps);
-    if (trap != NULL) {
-        (void)PyObject_Init((PyObject *)trap, state->trap_type);
-    }
-    else {
+    TacTrap *trap =
+        (TacTrap *)tac_freelist_pop(&state->free_traps, state->trap_type);
+    if (trap == NULL) {
         trap = PyObject_GC_New(TacTrap, state->trap_type);
         if (trap == NULL) {
             return NULL;

@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from trio_asyncio_c import EventLoop, EventLoopPolicy, new_event_loop
+from trio_asyncio_c import EventLoop, EventLoopPolicy, new_event_loop, trio
 
 from ._helpers import run_briefly
 
@@ -228,3 +228,18 @@ def test_flags_cannot_be_deleted(loop):
     for name in ("_debug", "_closed", "_stopping"):
         with pytest.raises(AttributeError):
             delattr(loop, name)
+
+
+def test_a_loop_takes_attributes_but_has_none_in_its_dict(loop):
+    # Whatever is in the dict is searched at every call of the loop's methods.
+    async def main():
+        await asyncio.sleep(0)
+        await loop.run_in_executor(None, int)
+        await loop.run_trio(trio.sleep, 0)
+
+    loop.run_until_complete(main())
+    assert vars(loop) == {}
+    loop.mine = 1
+    loop.call_later = None
+    assert vars(loop) == {"mine": 1, "call_later": None}
+    del loop.call_later
