@@ -14,6 +14,7 @@ import sys
 import threading
 from asyncio import events
 from contextlib import contextmanager
+from types import BuiltinMethodType
 from typing import TYPE_CHECKING, Any
 
 from . import _core, _crossing, _loop_hooks, _run  # noqa: F401  (sets hooks)
@@ -152,10 +153,9 @@ class EventLoop(_core.LoopCore, asyncio.SelectorEventLoop):
 
     def _has_own_turn(self) -> bool:
         """Whether somebody replaced `_run_once`, on this object or in a subclass."""
-        return (
-            "_run_once" in self.__dict__
-            or type(self)._run_once is not _core.LoopCore._run_once
-        )
+        method: Any = self._run_once
+        # Not asked of __dict__, for that would make it.
+        return not isinstance(method, BuiltinMethodType) or method.__self__ is not self
 
     def run_forever(self) -> None:
         """Run until `stop` is called.
