@@ -47,9 +47,12 @@ def format_source(handle: Any) -> list[str]:
 
 def warn_slow_callback(handle: Any, seconds: float) -> None:
     """Log that a callback kept the loop for long."""
-    base_events.logger.warning(
-        "Executing %s took %.3f seconds", base_events._format_handle(handle), seconds
-    )  # type: ignore[attr-defined]
+    # Both are looked up there at each call, for tests replace them.
+    asyncio_internals: Any = base_events
+    described = asyncio_internals._format_handle(handle)
+    asyncio_internals.logger.warning(
+        "Executing %s took %.3f seconds", described, seconds
+    )
 
 
 class _ProbeLoop:
