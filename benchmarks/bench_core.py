@@ -41,8 +41,11 @@ GOALS = [
 
 
 class Row:
-    """What was measured of one case: `ns` {peer: nanoseconds an operation, one a
-    round}, `failures` {peer: in words}."""
+    """What was measured of one case.
+
+    `ns` is {peer: nanoseconds an operation, one a round}; the rounds of all peers were
+    run in turns, so those with one index are neighbours. `failures` is {peer: words}.
+    """
 
     def __init__(self, peers):
         self.ns = {peer: [] for peer in peers}
@@ -64,24 +67,18 @@ class Row:
         return min(measured, key=self.median, default=None)
 
     def ratios(self, peer):
-        """Return the first quartile, the median and the third quartile of ours/peer,
-        round by round, or None."""
-        pairs = list(zip(self.ns[OURS], self.ns[peer]))
-        if not pairs:
+        """Return the quartiles of ours/peer, of neighbouring rounds, or None."""
+        ratios = [ours / theirs for ours, theirs in zip(self.ns[OURS], self.ns[peer])]
+        if not ratios:
             return None
-        ratios = [ours / theirs for ours, theirs in pairs]
-        return (
-            statistics.quantiles(ratios, method="inclusive")
-            if len(ratios) > 1
-            else ratios * 3
-        )
+        if len(ratios) == 1:
+            return ratios * 3
+        return statistics.quantiles(ratios, method="inclusive")
 
     def cell(self, peer):
-        return (
-            f"{self.median(peer):.0f}"
-            if self.ns[peer]
-            else self.failures[peer].partition(":")[0]
-        )
+        if not self.ns[peer]:
+            return self.failures[peer].partition(":")[0]
+        return f"{self.median(peer):.0f}"
 
     def verdict(self):
         best = self.best_peer()
@@ -101,7 +98,7 @@ def chosen(cases, names):
 
 
 def parse_options():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n\n")[0])
     parser.add_argument(
         "--quick", action="store_true", help="fewer and shorter measurements"
     )
@@ -109,7 +106,7 @@ def parse_options():
         "--repeat",
         type=int,
         metavar="N",
-        help="processes a case and peer (default 5, quick 2)",
+        help="processes a case and peer (default 5, quick 1)",
     )
     parser.add_argument(
         "--only",
@@ -124,8 +121,8 @@ def parse_options():
     options = parser.parse_args()
     if not any(chosen(cases, options.only) for cases, _ in SIDES.values()):
         parser.error(f"no case has {' or '.join(options.only)} in its name")
-    options.repeat = options.repeat or (2 if options.quick else 5)
-    options.warm_up_s, options.seconds = (0.02, 0.06) if options.quick else (0.1, 0.25)
+    options.repeat = options.repeat or (1 if options.quick else 5)
+    options.warm_up_s, options.seconds = (0.05, 0.1) if options.quick else (0.1, 0.25)
     return options
 
 
@@ -135,8 +132,10 @@ def show_progress(words):
 
 
 def measure(cases, peers, options):
-    """Return {case: Row}. All cases are gone through before they are repeated, in new
-    processes."""
+    """Return {case: Row}.
+
+    All cases are gone through before they are repeated, in new processes.
+    """
     rows = {case.name: Row(peers) for case in cases}
     for repeat in range(options.repeat):
         for case in cases:
@@ -147,10 +146,8 @@ def measure(cases, peers, options):
                 for peer in peers
                 if peer not in row.failures
             }
-            row.add(
-                take_turns(commands, options.seconds),
-                "wall" if options.wall else case.clock,
-            )
+            clock = "wall" if options.wall else case.clock
+            row.add(take_turns(commands, options.seconds), clock)
     show_progress("")
     return rows
 
@@ -161,18 +158,15 @@ def print_machine(machine):
         print(f"{what:{width}}  {words}")
 
 
+def print_line(head, cells, tail):
+    print(f"{head:32}" + "".join(f"{cell:>9}" for cell in cells) + f"   {tail}")
+
+
 def print_table(title, rows, peers):
-    print(
-        f"\n{f'{title}, ns an operation':32}"
-        + "".join(f"{peer:>9}" for peer in peers)
-        + "   ours/best peer"
-    )
+    print()
+    print_line(f"{title}, ns an operation", peers, "ours/best peer")
     for name, row in rows.items():
-        print(
-            f"{name:32}"
-            + "".join(f"{row.cell(peer):>9}" for peer in peers)
-            + f"   {row.verdict()}"
-        )
+        print_line(name, map(row.cell, peers), row.verdict())
     for name, row in rows.items():
         for peer, failure in row.failures.items():
             if ":" in failure:
@@ -185,9 +179,8 @@ def print_goals(rows):
         ratios = rows[goal.case].ratios(goal.peer) if goal.case in rows else None
         verdict = "not measured"
         if ratios:
-            verdict = (
-                f"{'met' if ratios[1] <= goal.at_most else 'not met'}, {ratios[1]:.3f}"
-            )
+            met = "met" if ratios[1] <= goal.at_most else "not met"
+            verdict = f"{met}, {ratios[1]:.3f}"
         print(f"{goal.case:32}at most {goal.at_most} of {goal.peer}'s: {verdict}")
 
 

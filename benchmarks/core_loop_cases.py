@@ -112,11 +112,11 @@ async def add_reader_ping_pong(loop, count):
 
 
 CASES = [
-    Case("call_soon chain", call_soon_chain, 5_000),
+    Case("call_soon chain", call_soon_chain, 10_000),
     Case("call_soon, 100 000 at once", call_soon_at_once, 100_000),
     Case("call_soon_threadsafe", call_soon_threadsafe, 5_000),
     Case("call_later and cancel", call_later_and_cancel, 5_000),
-    Case("await sleep(0)", sleep_0, 3_000),
+    Case("await sleep(0)", sleep_0, 6_000),
     Case("await create_task(nop())", create_task, 1_000),
     Case("run_in_executor(None, nop)", run_in_executor, 100, clock="wall"),
     Case("add_reader ping-pong", add_reader_ping_pong, 500),

@@ -13,9 +13,8 @@ class Case(NamedTuple):
     """Something that is done again and again.
 
     `function` is called with what it is done with (a loop, or a module) and with
-    `count`, how often it does the operation a
-    round. `clock` says which time is shown: the CPU time of the thread, user and
-    system ("cpu"), which leaves out what else the
+    `count`, how often it does the operation a round. `clock` says which time is shown:
+    the CPU time of the thread, user and system ("cpu"), which leaves out what else the
     machine does meanwhile; or, where other threads are waited for, the time that
     passes ("wall").
     """
@@ -36,10 +35,10 @@ def say_missing():
 
 
 async def serve_rounds(case, subject, warm_up_s):
-    """Warm up, then run a round for each line on stdin and say its nanoseconds an
-    operation, by each of the clocks.
+    """Warm up, then run a round for each line on stdin and say what it took.
 
-    The process blocks between rounds, for it is the other peers' turn.
+    That is nanoseconds an operation, by each of the clocks. The process blocks between
+    its rounds, for then it is the other peers' turn.
     """
     began = time.perf_counter()
     while True:

@@ -50,14 +50,11 @@ class Worker:
             self._give_up()
             errors = self._process.communicate()[1]
         if self.failure is None and self._process.returncode != 0:
-            lines = errors.strip().splitlines() or [
-                f"exit status {self._process.returncode}"
-            ]
-            self.failure = f"fails: {lines[-1]}"
+            words = errors.strip() or f"exit status {self._process.returncode}"
+            self.failure = f"fails: {words.splitlines()[-1]}"
 
     def _hear(self):
-        """Return what the process says next, or None if it ended: then it has
-        failed."""
+        """Return what the process says next, or None: it ended, so it failed."""
         if not select.select([self._process.stdout], [], [], TIMEOUT_S)[0]:
             self._give_up()
         line = self._process.stdout.readline()
@@ -73,9 +70,8 @@ class Worker:
             self.failure = MISSING
 
     def run_round(self):
-        with contextlib.suppress(
-            BrokenPipeError
-        ):  # then there is nothing to hear either
+        # A process that is gone has nothing to say either: see _hear.
+        with contextlib.suppress(BrokenPipeError):
             self._process.stdin.write("\n")
             self._process.stdin.flush()
         result = self._hear()
@@ -88,8 +84,13 @@ class Worker:
 
 
 def take_turns(commands, seconds):
-    """Run {peer: command} side by side, each for about `seconds`, and return {peer:
-    worker}."""
+    """Let {peer: command} take turns, each for about `seconds` in all.
+
+    At least one round each; one that fails is left out from then on.
+
+    Returns:
+      {peer: Worker}.
+    """
     workers = {peer: Worker(command) for peer, command in commands.items()}
     for worker in workers.values():
         worker.wait_ready()

@@ -12,8 +12,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def find_ours():
-    """Let trio_asyncio_c be imported: the one that is installed, else the one of this
-    checkout."""
+    """Let trio_asyncio_c be imported: the installed one, else this checkout's."""
     sys.path.append(str(ROOT))
 
 
@@ -70,8 +69,7 @@ def _version(package):
 
 
 def describe(packages):
-    """Return {what: in words} of the machine, the interpreter, this project and the
-    named packages."""
+    """Return {what: words} of machine, interpreter, this project, named packages."""
     return {
         "CPU": _cpu(),
         "CPU governor": _governor(),

@@ -124,26 +124,29 @@ call_check(TacLoop *loop, const struct call_args *call, bool check_thread)
     return done == NULL ? -1 : 0;
 }
 
-/* The item takes the references, the caller gets one to the handle. */
+/* Push a new handle (stolen, or NULL with an exception), and return it. */
+static inline PyObject *
+call_push(TacLoop *loop, PyObject *handle, enum tac_ring_kind kind)
+{
+    if (handle == NULL) {
+        return NULL;
+    }
+    struct tac_ring_item item = {.object = Py_NewRef(handle), .kind = kind};
+    if (tac_loop_push(loop, item) < 0) {
+        Py_CLEAR(handle);
+    }
+    return handle;
+}
+
 static PyObject *
 call_push_handle(TacLoop *loop, const struct call_args *call)
 {
     TacHandle *handle = tac_handle_new_untracked(
         loop, call->callback, call->rest, call->rest_len, call->context);
-    if (handle == NULL) {
-        return NULL;
-    }
-    if (!loop->runner->in_turns) {
+    if (handle != NULL && !loop->runner->in_turns) {
         tac_handle_track(handle);
     }
-    struct tac_ring_item item = {
-        .object = Py_NewRef(handle),
-        .kind = TAC_RING_HANDLE,
-    };
-    if (tac_loop_push(loop, item) < 0) {
-        Py_CLEAR(handle);
-    }
-    return (PyObject *)handle;
+    return call_push(loop, (PyObject *)handle, TAC_RING_HANDLE);
 }
 
 /* A Task's step: nobody keeps the handle, so there is none. */
@@ -185,17 +188,7 @@ call_push_running(TacLoop *loop, PyObject *const *args, Py_ssize_t nargs)
 {
     TacHandle *handle =
         tac_handle_new_untracked(loop, args[0], args + 1, nargs - 1, NULL);
-    if (handle == NULL) {
-        return NULL;
-    }
-    struct tac_ring_item item = {
-        .object = Py_NewRef(handle),
-        .kind = TAC_RING_HANDLE,
-    };
-    if (tac_loop_push(loop, item) < 0) {
-        Py_CLEAR(handle);
-    }
-    return (PyObject *)handle;
+    return call_push(loop, (PyObject *)handle, TAC_RING_HANDLE);
 }
 
 PyObject *
@@ -277,18 +270,8 @@ call_new_threadsafe(TacLoop *loop, const struct call_args *call)
 static PyObject *
 call_push_threadsafe(TacLoop *loop, const struct call_args *call)
 {
-    PyObject *handle = call_new_threadsafe(loop, call);
-    if (handle == NULL) {
-        return NULL;
-    }
-    struct tac_ring_item item = {
-        .object = Py_NewRef(handle),
-        .kind = TAC_RING_FOREIGN,
-    };
-    if (tac_loop_push(loop, item) < 0) {
-        Py_CLEAR(handle);
-    }
-    return handle;
+    return call_push(loop, call_new_threadsafe(loop, call),
+                     TAC_RING_FOREIGN);
 }
 #else
 static PyObject *
