@@ -20,7 +20,7 @@ struct TacTrap;
 #if defined(TAC_DEBUG_CHECKS) || defined(TAC_SANITIZE)
 #define TAC_FREELIST_MAX 0 /* it would hide a use after free */
 #else
-#define TAC_FREELIST_MAX 128
+#define TAC_FREELIST_MAX 1024
 #endif
 
 struct tac_freelist {
@@ -114,6 +114,7 @@ struct tac_counts {
     X(breakers)            /* dict {Task: [ParkingLot]} */                \
     X(idle_workers)        /* list of parked worker threads */            \
     X(aio_cancelled_error) /* of the running interpreter's asyncio; */    \
+    X(aio_kwnames)         /* ("context",) as its C Tasks pass it; */     \
     X(aio_events)          /* these are NULL until the first loop */
 
 typedef struct TacState {

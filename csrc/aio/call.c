@@ -170,13 +170,14 @@ call_push_step(TacLoop *loop, const struct call_args *call)
     Py_RETURN_NONE;
 }
 
-/* call_soon(step, [future,] context=...), as the C Task calls it. */
+/* call_soon(step, [future,] context=...), as the C Task calls it: always with
+ * the same tuple of names, whose "context" is not the interned one. */
 static inline bool
 call_is_task_step(TacLoop *loop, PyObject *const *args, Py_ssize_t nargs,
                   PyObject *kwnames)
 {
-    return (nargs == 1 || nargs == 2) && PyTuple_GET_SIZE(kwnames) == 1
-           && PyTuple_GET_ITEM(kwnames, 0) == loop->state->str_context
+    return kwnames == loop->state->aio_kwnames
+           && (nargs == 1 || nargs == 2)
            && PyContext_CheckExact(args[nargs]) && !loop->debug
            && !loop->closed && loop->runner != NULL
            && tac_interp_is_task_step(loop->state, args[0]);
@@ -221,6 +222,9 @@ tac_call_soon(TacLoop *loop, PyObject *const *args, Py_ssize_t nargs,
     else if (tac_interp_is_task_step(loop->state, call.callback)
              && call.rest_len <= 1)
     {
+        if (call.context != NULL && PyTuple_GET_SIZE(kwnames) == 1) {
+            Py_XSETREF(loop->state->aio_kwnames, Py_NewRef(kwnames));
+        }
         return call_push_step(loop, &call);
     }
     return call_push_handle(loop, &call);
@@ -293,7 +297,8 @@ tac_call_soon_threadsafe(TacLoop *loop, PyObject *const *args,
         return NULL;
     }
     PyObject *handle = call_push_threadsafe(loop, &call);
-    if (handle != NULL) {
+    /* What runs here is not waiting. */
+    if (handle != NULL && tac_running(loop->state) != loop->runner) {
         tac_runner_wake(loop->runner);
     }
     return handle;
