@@ -17,9 +17,10 @@
 #define TAC_PACE_INTERVAL_NS 50000
 
 struct tac_pace {
-    int64_t polled_ns;       /* when the kernel was asked, by the clock */
-    uint64_t polled_ticks;   /* the same by the counter */
+    uint64_t polled_ticks;   /* when the kernel was asked, by the counter */
     uint64_t interval_ticks; /* how long that may be ago; 0: unknown */
+    int64_t base_ns;         /* one moment by the clock; 0: none yet */
+    uint64_t base_ticks;     /* and by the counter, to measure its rate from */
 };
 
 /* Whether the kernel was asked so short a time ago that it need not be. */
@@ -34,17 +35,20 @@ static inline void
 tac_pace_polled(struct tac_pace *pace, int64_t now_ns)
 {
     uint64_t ticks = tac_ticks_now();
-    int64_t passed_ns = now_ns - pace->polled_ns;
-    uint64_t passed = ticks - pace->polled_ticks;
+    int64_t passed_ns = now_ns - pace->base_ns;
+    pace->polled_ticks = ticks;
     /* Too short an interval would measure the clocks' own cost. */
-    if (passed_ns >= TAC_PACE_INTERVAL_NS / 2) {
-        double rate = (double)passed / (double)passed_ns;
+    if (passed_ns < TAC_PACE_INTERVAL_NS / 2) {
+        return;
+    }
+    if (pace->base_ns != 0) {
+        double rate = (double)(ticks - pace->base_ticks) / (double)passed_ns;
         bool sane = rate > 0.001 && rate < 100.;
         pace->interval_ticks =
             sane ? (uint64_t)(rate * TAC_PACE_INTERVAL_NS) : 0;
     }
-    pace->polled_ns = now_ns;
-    pace->polled_ticks = ticks;
+    pace->base_ns = now_ns;
+    pace->base_ticks = ticks;
 }
 
 #endif
