@@ -93,10 +93,9 @@ module_make_objects(TacState *state)
     state->idle_workers = PyList_New(0);
     PyObject *object_type = (PyObject *)&PyBaseObject_Type;
     state->marker = PyObject_CallNoArgs(object_type);
-    state->no_value = PyObject_CallNoArgs(object_type);
     if (state->cancelled_kwnames == NULL || state->exception_group == NULL
         || state->breakers == NULL || state->idle_workers == NULL
-        || state->marker == NULL || state->no_value == NULL)
+        || state->marker == NULL)
     {
         return -1;
     }

@@ -110,7 +110,6 @@ struct tac_counts {
     X(abort_failed)        /* a member of Abort */                        \
     X(exception_group)     /* BaseExceptionGroup */                       \
     X(marker)              /* what a trap yields: "see task->trap" */     \
-    X(no_value)            /* "nothing given" */                          \
     X(breakers)            /* dict {Task: [ParkingLot]} */                \
     X(idle_workers)        /* list of parked worker threads */            \
     X(aio_cancelled_error) /* of the running interpreter's asyncio; */    \

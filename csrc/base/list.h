@@ -52,15 +52,6 @@ tac_list_append(struct tac_list *head, struct tac_list *node)
 }
 
 static inline void
-tac_list_prepend(struct tac_list *head, struct tac_list *node)
-{
-    node->next = head->next;
-    node->prev = head;
-    head->next->prev = node;
-    head->next = node;
-}
-
-static inline void
 tac_list_unlink(struct tac_list *node)
 {
     if (node->next != NULL) {

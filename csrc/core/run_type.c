@@ -481,20 +481,6 @@ runner_take_outcome(TacRunner *runner, PyObject *noargs)
     return result;
 }
 
-static PyObject *
-runner_wake(TacRunner *runner, PyObject *noargs)
-{
-    tac_runner_wake(runner);
-    Py_RETURN_NONE;
-}
-
-static PyObject *
-runner_after_fork(TacRunner *runner, PyObject *noargs)
-{
-    tac_poller_after_fork(&runner->poller);
-    Py_RETURN_NONE;
-}
-
 /* Attributes -------------------------------------------------------------- */
 
 PyObject *
@@ -627,10 +613,6 @@ static PyMethodDef runner_methods[] = {
      "As TrioToken.run_sync_soon.  Thread-safe: yes."},
     {"take_outcome", (PyCFunction)runner_take_outcome, METH_NOARGS,
      runner_take_outcome_doc},
-    {"wake", (PyCFunction)runner_wake, METH_NOARGS,
-     "wake($self, /)\n--\n\nEnd the current wait.  Thread-safe: yes."},
-    {"after_fork", (PyCFunction)runner_after_fork, METH_NOARGS,
-     "after_fork($self, /)\n--\n\nCut the ties to the parent's poller."},
     {NULL},
 };
 

@@ -214,14 +214,6 @@ tac_poller_watch_signals(struct tac_poller *poller, int fd)
     ev_io_start(poller->loop, &poller->signals);
 }
 
-void
-tac_poller_after_fork(struct tac_poller *poller)
-{
-    if (poller->loop != NULL) {
-        ev_loop_fork(poller->loop);
-    }
-}
-
 const char *
 tac_poller_backend_name(const struct tac_poller *poller)
 {

@@ -75,10 +75,6 @@ void tac_poller_wake(struct tac_poller *poller);
  * the far end of signal.set_wakeup_fd(). */
 void tac_poller_watch_signals(struct tac_poller *poller, int fd);
 
-/* In a child after fork: make the kernel object anew, so that nothing done
- * here reaches the parent's. */
-void tac_poller_after_fork(struct tac_poller *poller);
-
 /* "epoll", "kqueue", "poll", ... */
 const char *tac_poller_backend_name(const struct tac_poller *poller);
 
