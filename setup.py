@@ -18,6 +18,7 @@ from pathlib import Path
 
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
+from setuptools.command.build_py import build_py
 
 FLAGS = """-std=c11 -fvisibility=hidden -Wall -Wextra -Wno-unused-parameter
 -Wno-missing-field-initializers -Wno-cast-function-type""".split()
@@ -112,8 +113,24 @@ class BuildExt(build_ext):
         super().copy_extensions_to_source()
 
 
+class BuildPy(build_py):
+    """Adds the .pth file that looks at TRIO_ASYNCIO_C_TRIO when Python starts."""
+
+    def startup_file(self):
+        return os.path.join(self.build_lib, "trio_asyncio_c_startup.pth")
+
+    def run(self):
+        super().run()
+        if not self.editable_mode:
+            self.copy_file("trio_asyncio_c/_startup.pth", self.startup_file())
+
+    def get_outputs(self, include_bytecode=1):
+        outputs = super().get_outputs(include_bytecode)
+        return outputs if self.editable_mode else [*outputs, self.startup_file()]
+
+
 setup(
-    cmdclass={"build_ext": BuildExt},
+    cmdclass={"build_ext": BuildExt, "build_py": BuildPy},
     ext_modules=[core_extension()],
     options={"build": {"build_base": build_base()}},
 )

@@ -6,8 +6,10 @@
 #include "aio/loop.h"
 #include "aio/reader.h"
 #include "aio/timer.h"
+#include "base/asyncfn.h"
 #include "base/compat.h"
 #include "core/api.h"
+#include "core/context.h"
 #include "core/entryq.h"
 #include "core/nursery.h"
 #include "core/parking.h"
@@ -108,7 +110,8 @@ module_make_objects(TacState *state)
 
 PyDoc_STRVAR(module_set_hooks_doc,
 "_set_hooks(**functions)\n--\n\n"
-"Hand over the Python functions that the core calls; any subset.");
+"Hand over the Python functions that the core calls; any subset.  None takes\n"
+"one back.");
 
 static PyObject *
 module_set_hooks(PyObject *module, PyObject *args, PyObject *kwargs)
@@ -124,7 +127,8 @@ module_set_hooks(PyObject *module, PyObject *args, PyObject *kwargs)
     while (kwargs != NULL && PyDict_Next(kwargs, &pos, &name, &value)) {
 #define X(hook)                                                   \
         if (PyUnicode_CompareWithASCIIString(name, #hook) == 0) { \
-            Py_XSETREF(state->hook_##hook, Py_NewRef(value));     \
+            Py_XSETREF(state->hook_##hook,                        \
+                       value == Py_None ? NULL : Py_NewRef(value)); \
             continue;                                             \
         }
         TAC_HOOKS(X)
@@ -180,6 +184,7 @@ typedef int (*module_add_fn)(PyObject *module, TacState *state);
 
 /* From the bottom layer up. */
 static const module_add_fn module_parts[] = {
+    tac_asyncfn_add_types,
     tac_trap_add_types,
     tac_scope_add_types,
     tac_cancel_status_add_types,
@@ -194,6 +199,7 @@ static const module_add_fn module_parts[] = {
     tac_threads_add_types,
     tac_run_add_types,
     tac_api_add_functions,
+    tac_context_add_functions,
     tac_handle_add_types,
     tac_timer_add_types,
     tac_reader_add_types,

@@ -92,13 +92,14 @@ struct tac_counts {
     X(call_protected) X(log_instrument_error) X(new_thread) X(raise_error)  \
     X(collapse_group) X(format_source) X(slow_callback) X(handle_context)   \
     X(iter_await_frames) X(parking_statistics) X(run_statistics)            \
-    X(run_in_thread) X(foreign_yield) X(warn_nonstrict) X(set_library)
+    X(run_in_thread) X(foreign_yield) X(warn_nonstrict) X(set_library)      \
+    X(outcome) X(cancel_reason) X(run_sync_soon_task)
 
 /* X(name): heap types, state-><name>_type. */
 #define TAC_TYPES(X)                                                        \
     X(runner) X(task) X(native_task) X(nursery) X(nursery_manager)          \
     X(task_status) X(scope) X(trap) X(raise_cancel) X(cancel_status)        \
-    X(parking_lot) X(run_var) X(run_var_token) X(trio_token) X(worker)      \
+    X(async_function) X(parking_lot) X(run_var) X(run_var_token) X(trio_token) X(worker)      \
     X(loop) X(handle) X(timer_handle) X(fd_watch) X(executor_job)           \
     X(waiter) X(trio_call) X(aio_step) X(aio_task)
 

@@ -1,6 +1,7 @@
 /* unity.c - every source in one translation unit: what a release builds, so
  * that the compiler sees across files.  From the bottom layer up. */
 #include "base/args.c"
+#include "base/asyncfn.c"
 #include "base/errors.c"
 #include "base/heap.c"
 
@@ -9,6 +10,7 @@
 #include "core/api.c"
 #include "core/cancel_status.c"
 #include "core/checkpoint.c"
+#include "core/context.c"
 #include "core/ctask.c"
 #include "core/deadline.c"
 #include "core/entryq.c"
@@ -19,7 +21,9 @@
 #include "core/nursery_type.c"
 #include "core/parking.c"
 #include "core/run.c"
+#include "core/run_guest.c"
 #include "core/run_type.c"
+#include "core/run_view.c"
 #include "core/runvar.c"
 #include "core/scope.c"
 #include "core/scope_type.c"

@@ -41,6 +41,10 @@ for group in "$@"; do
 done
 
 # One line in a .pth file is all that "installed in place" has to mean: the
-# extension is built into the package folder, and nothing is built twice.
+# extension is built into the package folder, and nothing is built twice.  The
+# other line is what an installed package has in a .pth file of its own.
 site=$("$venv/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
-printf '%s\n' "$root" >"$site/trio_asyncio_c.pth"
+{
+    printf '%s\n' "$root"
+    cat "$root/trio_asyncio_c/_startup.pth"
+} >"$site/trio_asyncio_c.pth"

@@ -47,6 +47,7 @@ from ._exceptions import (
     TrioInternalError,
     WouldBlock,
 )
+from ._install import install_trio
 from ._loop import EventLoop, new_event_loop
 from ._open_loop import TrioEventLoop, open_loop, run
 from ._policy import EventLoopPolicy, install
@@ -114,6 +115,7 @@ __all__ = [
     "format_task_tree",
     "from_thread",
     "install",
+    "install_trio",
     "lowlevel",
     "move_on_after",
     "move_on_at",

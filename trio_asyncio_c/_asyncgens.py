@@ -68,7 +68,7 @@ class AsyncGenerators:
         self._previous: Any = None
         self._runner: Any = None
 
-    def install(self, runner: _core.Runner) -> None:
+    def install_hooks(self, runner: _core.Runner) -> None:
         """Install the hooks in this thread."""
         self._runner = runner
         self._previous = sys.get_asyncgen_hooks()

@@ -6,18 +6,19 @@ Importing this module hands them over.
 from __future__ import annotations
 
 import gc
+import inspect
 import itertools
 import logging
 import threading
 import warnings
 from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from . import _core, _sniffio, _util  # noqa: F401  (sets a hook)
+from . import _core, _sniffio, _util
 from ._clock import SystemClock
 from ._ki import enable_ki_protection
-from ._outcome import capture
+from ._outcome import Error, Value, capture
 from ._statistics import ParkingLotStatistics, make_run_statistics
 
 if TYPE_CHECKING:
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 
 _instrument_logger = logging.getLogger("trio.abc.Instrument")
 _thread_numbers = itertools.count()
-_NONSTRICT_NOTE = 'This is a "loose" ExceptionGroup, and may be collapsed by Trio'
 
 
 class TrioDeprecationWarning(FutureWarning):
@@ -38,13 +38,33 @@ class TrioDeprecationWarning(FutureWarning):
     __module__ = "trio_asyncio_c"
 
 
+class CancelReason(NamedTuple):
+    """Why a scope was cancelled; what `Cancelled` shows."""
+
+    source: str
+    reason: str | None = None
+    source_task: str | None = None
+
+
+def make_outcome(value: object, error: BaseException | None) -> Value[Any] | Error:
+    """Make the outcome of which the core keeps the parts only."""
+    return Value(value) if error is None else Error(error)
+
+
 def coroutine_or_error(
     async_fn: Callable[..., Awaitable[Any]], *args: Any, **kwargs: Any
 ) -> Coroutine[Any, Any, Any]:
-    """Call an async function; see `_util.coroutine_or_error`."""
+    """Call an async function; see `_util.coroutine_or_error`.
+
+    What is called may be a plain function that asks where it is: in a task.
+    """
     if kwargs:
         async_fn = partial(async_fn, **kwargs)
-    return _util.coroutine_or_error(async_fn, *args)
+    previous = _sniffio.set_library("trio")
+    try:
+        return _util.coroutine_or_error(async_fn, *args)
+    finally:
+        _sniffio.set_library(previous)
 
 
 async def wrap_awaitable(awaitable: Awaitable[Any]) -> Any:
@@ -101,6 +121,11 @@ def run_in_thread(
     deliver(outcome)
 
 
+async def run_sync_soon_task() -> None:
+    """The body of the task behind run_sync_soon()."""
+    await _core._run_queued_calls()
+
+
 async def raise_error(error: BaseException) -> None:
     """The body of the system task that brings the run down."""
     raise error
@@ -108,7 +133,7 @@ async def raise_error(error: BaseException) -> None:
 
 def _is_loose(group: BaseExceptionGroup[Any]) -> bool:
     notes = getattr(group, "__notes__", ())
-    return any(note.startswith(_NONSTRICT_NOTE) for note in notes)
+    return _core._NONSTRICT_NOTE in notes
 
 
 def _concatenate(
@@ -200,6 +225,8 @@ def warn_nonstrict(what: str) -> None:
 
 _core._set_hooks(
     coroutine_or_error=coroutine_or_error,
+    outcome=make_outcome,
+    cancel_reason=CancelReason,
     wrap_awaitable=wrap_awaitable,
     system_clock=SystemClock,
     call_protected=call_protected,
@@ -207,6 +234,7 @@ _core._set_hooks(
     new_thread=new_thread,
     run_in_thread=run_in_thread,
     raise_error=raise_error,
+    run_sync_soon_task=run_sync_soon_task,
     collapse_group=collapse_group,
     iter_await_frames=iter_await_frames,
     parking_statistics=ParkingLotStatistics,
@@ -214,3 +242,9 @@ _core._set_hooks(
     foreign_yield=foreign_yield,
     warn_nonstrict=warn_nonstrict,
 )
+
+
+if hasattr(inspect, "markcoroutinefunction"):  # since 3.12
+    for _value in list(vars(_core).values()):
+        if type(_value) is _core.AsyncFunction:
+            inspect.markcoroutinefunction(_value)

@@ -56,8 +56,25 @@ class _CodeMarks:
         entry = self._marks.get(id(code))
         return None if entry is None else entry[1]
 
+    def items(self) -> list[tuple[CodeType, bool]]:
+        return [
+            (code, protected)
+            for ref, protected in self._marks.values()
+            if (code := ref()) is not None
+        ]
 
-_marks = _CodeMarks()
+
+_marks: Any = _CodeMarks()
+
+
+def share_marks(marks: Any) -> None:
+    """Keep the marks in another object from now on, which has get() and set()
+    as well.
+    """
+    global _marks
+    for code, protected in _marks.items():
+        marks.set(code, protected)
+    _marks = marks
 
 
 def _mark(function: F, protected: bool) -> F:
@@ -108,7 +125,7 @@ def is_protected(frame: FrameType | None) -> bool:
             return True
         mark = _marks.get(frame.f_code)
         if mark is not None:
-            return mark
+            return bool(mark)
         if frame is task_frame:
             return bool(task._ki_protected)
         frame = frame.f_back

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import random
 import signal
@@ -9,10 +10,11 @@ import socket
 import threading
 import warnings
 from contextvars import copy_context
-from typing import TYPE_CHECKING, Any, TypeVar, TypeVarTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, TypeVarTuple
 
 from . import _core, _core_hooks
 from ._asyncgens import AsyncGenerators
+from ._core_hooks import CancelReason, make_outcome
 from ._exceptions import RunFinishedError, TrioInternalError
 from ._ki import KIManager, enable_ki_protection
 
@@ -53,13 +55,17 @@ async def _init(
                     return
                 runner.start_entry_queue(entry_nursery)
             system_nursery.cancel_scope._cancel(
-                "shutdown", "main task done, shutting down system tasks", who
+                CancelReason(
+                    "shutdown", "main task done, shutting down system tasks", who
+                )
             )
         await asyncgens.finalize_remaining(runner)
         entry_nursery.cancel_scope._cancel(
-            "shutdown",
-            "main task done, shutting down run_sync_soon callbacks",
-            who,
+            CancelReason(
+                "shutdown",
+                "main task done, shutting down run_sync_soon callbacks",
+                who,
+            )
         )
 
 
@@ -91,51 +97,129 @@ class _SignalWakeup:
         self._write.close()
 
 
-class _Run:
-    """One call of run(), from start to end."""
+class Environment(NamedTuple):
+    """What a run sets up around the core."""
 
-    def __init__(self, clock: Clock | None, strict: bool) -> None:
-        self.clock = clock
-        self.runner = _core.Runner(
-            clock, copy_context(), random.getrandbits(64), strict
+    asyncgens: Callable[[], Any]
+    """Makes the run's async generator hooks, as `AsyncGenerators`."""
+    ki_manager: Callable[[], Any]
+    """Makes its handler of Ctrl-C, as `KIManager`."""
+    outcome: Callable[[Any, BaseException | None], Any]
+    """Makes an outcome of (value, error)."""
+    random: random.Random
+    """Seeds the scheduler's own generator."""
+    is_deterministic: Callable[[], bool]
+    """Whether the order of tasks shall be a function of the seed."""
+    prepare: Callable[[_core.Runner], object]
+    """Gives a new runner the attributes that others expect of it."""
+
+
+environment = Environment(
+    asyncgens=AsyncGenerators,
+    ki_manager=KIManager,
+    outcome=make_outcome,
+    random=random.Random(),
+    is_deterministic=lambda: False,
+    prepare=lambda runner: None,
+)
+"""Trio's own parts take the place of these where Trio runs on the core, so
+that both packages' runs know of the same generators and protected functions.
+"""
+
+
+def _check_not_nested(*, guest: bool) -> None:
+    """Refuse a run inside of a run.
+
+    A callback of a loop that has a run of its own is no such place, nor is,
+    for a guest run, any loop's: the loop is the host then.
+    """
+    if not _core.in_trio_run():
+        return
+    loop = asyncio._get_running_loop()
+    hosted = isinstance(loop, _core.LoopCore) and not _core.in_trio_task()
+    if not hosted or not (guest or hasattr(loop, "_own_runner")):
+        raise RuntimeError("Attempted to call run() from inside a run()")
+
+
+class Run:
+    """One run, from start to end: what `run` and a guest run share."""
+
+    def __init__(
+        self,
+        clock: Clock | None,
+        instruments: Iterable[Instrument],
+        restrict_ki: bool,
+        strict: bool,
+        *,
+        guest: bool = False,
+    ) -> None:
+        _check_not_nested(guest=guest)
+        self._clock = clock
+        self.runner = runner = _core.Runner(
+            clock, copy_context(), environment.random.getrandbits(64), strict
         )
-        self.asyncgens = AsyncGenerators()
-        self.runner.asyncgens = self.asyncgens
-        self._ki = KIManager()
+        runner.deterministic = environment.is_deterministic()
+        self._asyncgens = environment.asyncgens()
+        self._ki = environment.ki_manager()
         self._wakeup: _SignalWakeup | None = None
+        runner.asyncgens = self._asyncgens
+        runner.ki_manager = self._ki
+        environment.prepare(runner)
+        for instrument in instruments:
+            runner.add_instrument(instrument)
+        self._asyncgens.install_hooks(runner)
+        self._ki.install(self._deliver_ki, restrict_ki)
 
     def _deliver_ki(self) -> None:
         self.runner.ki_pending = True
         try:
             self.runner.run_sync_soon(self.runner.deliver_ki)
         except RunFinishedError:
-            pass  # raised at the end of run()
+            pass  # raised at the end of the run
 
-    def _open(self, restrict_ki: bool) -> None:
-        self.asyncgens.install(self.runner)
-        self._ki.install(self._deliver_ki, restrict_ki)
-        if threading.current_thread() is threading.main_thread():
-            self._wakeup = _SignalWakeup(self.runner)
+    def start(
+        self,
+        async_fn: Callable[..., Awaitable[Any]],
+        args: tuple[Any, ...],
+        wake_on_signals: bool,
+    ) -> None:
+        """Spawn the first task. To be called inside of the runner."""
+        runner = self.runner
+        if wake_on_signals and threading.current_thread() is threading.main_thread():
+            self._wakeup = _SignalWakeup(runner)
+        runner.call_instruments(_BEFORE_RUN)
+        if self._clock is not None:
+            self._clock.start_clock()
+        runner.spawn_init(_init, (runner, self._asyncgens, async_fn, args))
 
-    def _close(self) -> None:
+    def close(self) -> None:
+        """Undo all that was set up."""
         self.runner.close()
-        self.asyncgens.close()
+        self._asyncgens.close()
         self.runner.call_instruments(_AFTER_RUN)
         self._ki.close()
         if self._wakeup is not None:
             self._wakeup.close()
 
+    def get_outcome(self) -> tuple[Any, BaseException | None]:
+        """Return the main task's (value, error); a Ctrl-C that nobody took is
+        the error.
+        """
+        value, error = self.runner.get_outcome() or (None, None)
+        if self.runner.ki_pending:
+            interrupt = KeyboardInterrupt()
+            interrupt.__context__ = error
+            return None, interrupt
+        return value, error
+
     @enable_ki_protection
-    def _drive(
+    def drive(
         self, async_fn: Callable[..., Awaitable[Any]], args: tuple[Any, ...]
     ) -> None:
-        runner = self.runner
+        """Run it all. To be called inside of the runner."""
         try:
-            runner.call_instruments(_BEFORE_RUN)
-            if self.clock is not None:
-                self.clock.start_clock()
-            runner.spawn_init(_init, (runner, self.asyncgens, async_fn, args))
-            runner.drive()
+            self.start(async_fn, args, wake_on_signals=True)
+            self.runner.drive()
         except TrioInternalError:
             raise
         except BaseException as error:
@@ -143,34 +227,24 @@ class _Run:
                 "internal error in Trio - please file a bug!"
             ) from error
         finally:
-            self._close()
+            self.close()
 
-    @enable_ki_protection
-    def run(
-        self,
-        async_fn: Callable[..., Awaitable[Any]],
-        args: tuple[Any, ...],
-        instruments: Iterable[Instrument],
-        restrict_ki: bool,
-    ) -> Any:
-        __tracebackhide__ = True
-        runner = self.runner
-        for instrument in instruments:
-            runner.add_instrument(instrument)
-        self._open(restrict_ki)
-        runner.call_inside(self._drive, async_fn, args)
-        value, error = runner.take_outcome() or (None, None)
-        if runner.ki_pending:
-            interrupt = KeyboardInterrupt()
-            interrupt.__context__ = error
-            error = interrupt
-        if error is None:
-            return value
-        try:
-            raise error
-        finally:
-            # No cycle by way of this frame, which is in the traceback.
-            del error, value, self, runner, args
+
+@enable_ki_protection
+def run_to_end(
+    one_run: Run, async_fn: Callable[..., Awaitable[Any]], args: tuple[Any, ...]
+) -> Any:
+    """Run ``async_fn(*args)`` and return or raise its outcome."""
+    __tracebackhide__ = True
+    one_run.runner.call_inside(one_run.drive, async_fn, args)
+    value, error = one_run.get_outcome()
+    if error is None:
+        return value
+    try:
+        raise error
+    finally:
+        # No cycle by way of this frame, which is in the traceback.
+        del error, value, one_run, args
 
 
 def run(
@@ -198,17 +272,15 @@ def run(
       BaseException: whatever ``async_fn`` raises.
     """
     __tracebackhide__ = True
-    if _core.in_trio_run():
-        raise RuntimeError("Attempted to call run() from inside a run()")
     if not strict_exception_groups:
         _core_hooks.warn_nonstrict("trio.run")
-    one_run = _Run(clock, bool(strict_exception_groups))
-    value: T = one_run.run(
-        async_fn,
-        args,
+    one_run = Run(
+        clock,
         instruments,
         restrict_keyboard_interrupt_to_checkpoints,
+        bool(strict_exception_groups),
     )
+    value: T = run_to_end(one_run, async_fn, args)
     return value
 
 
@@ -218,8 +290,9 @@ def make_paused_runner(main: Callable[..., Awaitable[Any]], *args: Any) -> _core
 
     It handles no signals and installs no hooks: that is the owner's affair.
     """
-    runner = _core.Runner(None, copy_context(), random.getrandbits(64), True)
-    asyncgens = AsyncGenerators()
+    seed = environment.random.getrandbits(64)
+    runner = _core.Runner(None, copy_context(), seed, True)
+    asyncgens = environment.asyncgens()
     runner.asyncgens = asyncgens
     runner.call_inside(runner.spawn_init, _init, (runner, asyncgens, main, args))
     runner.drive()
@@ -238,7 +311,7 @@ def finish_paused_runner(runner: _core.Runner) -> None:
             runner.drive()
     finally:
         runner.close()
-    _, error = runner.take_outcome() or (None, None)
+    _, error = runner.get_outcome() or (None, None)
     if error is not None:
         raise error
 

@@ -8,8 +8,12 @@ from . import _core
 
 try:
     import sniffio  # type: ignore[import-not-found, unused-ignore]
-except ImportError:  # nobody can ask then
-    pass
+except ImportError:
+
+    def set_library(name: str | None) -> str | None:
+        """Do nothing: nobody can ask."""
+        return None
+
 else:
     _state: Any = sniffio.thread_local
 

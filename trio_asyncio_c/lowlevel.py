@@ -39,6 +39,7 @@ from ._core import (
     wait_writable,
 )
 from ._exceptions import Abort
+from ._guest import start_guest_run
 from ._ki import (
     currently_ki_protected,
     disable_ki_protection,
@@ -90,6 +91,7 @@ __all__ = [
     "remove_parking_lot_breaker",
     "reschedule",
     "spawn_system_task",
+    "start_guest_run",
     "start_thread_soon",
     "temporarily_detach_coroutine_object",
     "wait_readable",

@@ -2,6 +2,7 @@
 #include "core/api.h"
 
 #include "base/args.h"
+#include "base/asyncfn.h"
 #include "base/compat.h"
 #include "core/checkpoint.h"
 #include "core/idle.h"
@@ -269,31 +270,13 @@ api_reschedule(PyObject *module, PyObject *const *args, Py_ssize_t nargs,
     static const char *const names[] = {"task", "next_send", NULL};
     static const struct tac_params params = {"reschedule", 2, 1, names};
     TacState *state = tac_state_of_module(module);
-    PyObject *values[2] = {NULL, NULL}, *value = NULL, *error = NULL;
+    PyObject *values[2] = {NULL, NULL};
     TacRunner *runner = tac_runner_current(state);
     if (runner == NULL
         || tac_args_bind(&params, args, nargs, kwnames, values) < 0) {
         return NULL;
     }
-    if (!Py_IS_TYPE(values[0], state->task_type)) {
-        PyErr_Format(PyExc_TypeError, "task must be a Task, not %.200s",
-                     Py_TYPE(values[0])->tp_name);
-        return NULL;
-    }
-    TacTask *task = (TacTask *)values[0];
-    if (task->base.runner != runner && task->base.runner != NULL) {
-        PyErr_SetString(PyExc_AssertionError,
-                        "the task belongs to another run");
-        return NULL;
-    }
-    if (values[1] != NULL
-        && tac_outcome_read(state, values[1], &value, &error) < 0) {
-        return NULL;
-    }
-    if (tac_task_reschedule(task, value, error) < 0) {
-        return NULL;
-    }
-    Py_RETURN_NONE;
+    return tac_runner_reschedule(runner, values[0], values[1]);
 }
 
 PyDoc_STRVAR(api_notify_closing_doc,
@@ -460,13 +443,7 @@ static PyObject *
 api_current_trio_token(PyObject *module, PyObject *noargs)
 {
     TacRunner *runner = tac_runner_current(tac_state_of_module(module));
-    if (runner == NULL) {
-        return NULL;
-    }
-    if (runner->trio_token == NULL) {
-        runner->trio_token = tac_trio_token_new(runner);
-    }
-    return Py_XNewRef(runner->trio_token);
+    return runner == NULL ? NULL : tac_runner_trio_token(runner);
 }
 
 PyDoc_STRVAR(api_in_trio_run_doc,
@@ -606,8 +583,34 @@ static PyMethodDef api_functions[] = {
 #undef API_FAST
 #undef API_KW
 
+static const char *const api_async_functions[] = {
+    "checkpoint",
+    "checkpoint_if_cancelled",
+    "cancel_shielded_checkpoint",
+    "sleep",
+    "sleep_until",
+    "sleep_forever",
+    "wait_readable",
+    "wait_writable",
+    "wait_task_rescheduled",
+    "wait_all_tasks_blocked",
+    "temporarily_detach_coroutine_object",
+    "permanently_detach_coroutine_object",
+    "reattach_detached_coroutine_object",
+};
+
 int
 tac_api_add_functions(PyObject *module, TacState *state)
 {
-    return PyModule_AddFunctions(module, api_functions);
+    if (PyModule_AddFunctions(module, api_functions) < 0) {
+        return -1;
+    }
+    size_t count =
+        sizeof(api_async_functions) / sizeof(api_async_functions[0]);
+    for (size_t i = 0; i < count; i++) {
+        if (tac_asyncfn_replace(module, state, api_async_functions[i]) < 0) {
+            return -1;
+        }
+    }
+    return 0;
 }

@@ -45,6 +45,66 @@ cstatus_get_parent(TacCancelStatus *status, void *closure)
     return tac_cancel_status(status->scope->parent);
 }
 
+static int
+cstatus_set_parent(TacCancelStatus *status, PyObject *value, void *closure)
+{
+    TacScope *parent = NULL;
+    if (value != NULL && value != Py_None) {
+        if (Py_TYPE(value) != Py_TYPE(status)) {
+            PyErr_SetString(PyExc_TypeError,
+                            "parent must be a CancelStatus or None");
+            return -1;
+        }
+        parent = ((TacCancelStatus *)value)->scope;
+        if (tac_scope_encloses(status->scope, parent)) {
+            PyErr_SetString(PyExc_ValueError,
+                            "a cancel status cannot be inside of itself");
+            return -1;
+        }
+    }
+    return tac_scope_set_parent(status->scope, parent);
+}
+
+static PyObject *
+cstatus_encloses(TacCancelStatus *status, PyObject *other)
+{
+    if (other == Py_None) {
+        Py_RETURN_FALSE;
+    }
+    if (Py_TYPE(other) != Py_TYPE(status)) {
+        PyErr_SetString(PyExc_TypeError,
+                        "a CancelStatus or None is needed");
+        return NULL;
+    }
+    return PyBool_FromLong(tac_scope_encloses(
+        status->scope, ((TacCancelStatus *)other)->scope));
+}
+
+static PyObject *
+cstatus_recalculate(TacCancelStatus *status, PyObject *noargs)
+{
+    if (tac_scope_recalculate(status->scope) < 0) {
+        return NULL;
+    }
+    Py_RETURN_NONE;
+}
+
+/* The scope leaves the tree without any task's leaving it. */
+static PyObject *
+cstatus_close(TacCancelStatus *status, PyObject *noargs)
+{
+    PyObject *remaining = NULL;
+    if (!status->scope->active) {
+        Py_RETURN_NONE;
+    }
+    int rc = tac_scope_close(status->scope, NULL, &remaining);
+    Py_XDECREF(remaining);
+    if (rc < 0) {
+        return NULL;
+    }
+    Py_RETURN_NONE;
+}
+
 static PyObject *
 cstatus_freeze(PyObject *set)
 {
@@ -136,6 +196,15 @@ static PyMethodDef cancel_status_methods[] = {
      METH_NOARGS,
      "effective_deadline($self, /)\n--\n\n"
      "The earliest deadline up to a shield; -inf when cancelled."},
+    {"encloses", (PyCFunction)cstatus_encloses, METH_O,
+     "encloses($self, other, /)\n--\n\n"
+     "Whether `other` is this status or below it."},
+    {"recalculate", (PyCFunction)cstatus_recalculate, METH_NOARGS,
+     "recalculate($self, /)\n--\n\n"
+     "Bring effectively_cancelled up to date, here and below."},
+    {"close", (PyCFunction)cstatus_close, METH_NOARGS,
+     "close($self, /)\n--\n\n"
+     "Leave the tree; what is still inside is abandoned and cancelled."},
     {NULL},
 };
 
@@ -143,7 +212,8 @@ static PyGetSetDef cancel_status_getset[] = {
     {"effectively_cancelled", (getter)cstatus_get_effectively_cancelled, NULL,
      "Whether this scope or a visible one around it is cancelled."},
     {"abandoned_by_misnesting", (getter)cstatus_get_abandoned, NULL, NULL},
-    {"parent", (getter)cstatus_get_parent, NULL, NULL},
+    {"parent", (getter)cstatus_get_parent, (setter)cstatus_set_parent,
+     "The status around it, or None; setting it moves the scope."},
     {"_parent", (getter)cstatus_get_parent, NULL, NULL},
     {"children", (getter)cstatus_get_children, NULL, NULL},
     {"_children", (getter)cstatus_get_children, NULL, NULL},
@@ -183,5 +253,7 @@ tac_cancel_status_add_types(PyObject *module, TacState *state)
 {
     state->cancel_status_type = (PyTypeObject *)PyType_FromModuleAndSpec(
         module, &cancel_status_spec, NULL);
-    return state->cancel_status_type == NULL ? -1 : 0;
+    return state->cancel_status_type == NULL
+               ? -1
+               : PyModule_AddType(module, state->cancel_status_type);
 }

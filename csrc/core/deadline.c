@@ -17,6 +17,7 @@ tac_timer_arm(TacRunner *runner, struct tac_timer *timer, double at)
         PyErr_NoMemory();
         return -1;
     }
+    tac_runner_poke(runner);
     return 0;
 }
 

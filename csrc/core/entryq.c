@@ -1,4 +1,4 @@
-/* core/entryq.c - run_sync_soon and the C task that runs the calls.
+/* core/entryq.c - run_sync_soon and the task that runs the calls.
  *
  * Each pass is bounded by the queue's length at its start, so that a call
  * that queues itself again lets the others and the rest of the run go on.
@@ -15,18 +15,6 @@
 
 #include <structmember.h>
 
-static TacRunner *
-entryq_runner(struct tac_entryq *queue)
-{
-    return tac_list_entry(queue, TacRunner, entryq);
-}
-
-static struct tac_entryq *
-entryq_of(struct tac_task *task)
-{
-    return tac_list_entry(task, struct tac_entryq, task);
-}
-
 int
 tac_entryq_init(struct tac_entryq *queue)
 {
@@ -38,7 +26,7 @@ tac_entryq_init(struct tac_entryq *queue)
 void
 tac_entryq_fini(struct tac_entryq *queue)
 {
-    tac_ctask_unlink(&queue->task);
+    queue->waiter = NULL;
     Py_CLEAR(queue->calls);
     Py_CLEAR(queue->idempotent);
 }
@@ -48,8 +36,6 @@ tac_entryq_traverse(struct tac_entryq *queue, visitproc visit, void *arg)
 {
     Py_VISIT(queue->calls);
     Py_VISIT(queue->idempotent);
-    Py_VISIT(queue->task.parent_nursery);
-    Py_VISIT(queue->task.scope);
     return 0;
 }
 
@@ -85,50 +71,41 @@ tac_entryq_push(TacRunner *runner, PyObject *fn, PyObject *args,
     return rc;
 }
 
-static void
-entryq_schedule(TacRunner *runner)
-{
-    struct tac_task *task = &runner->entryq.task;
-    if (tac_list_is_linked(&task->run_node)) {
-        return;
-    }
-    tac_task_make_runnable(task);
-    if (tac_instruments_has(&runner->instruments, TAC_HOOK_TASK_SCHEDULED)) {
-        tac_instruments_call_task(runner, TAC_HOOK_TASK_SCHEDULED, task);
-    }
-}
-
-void
+int
 tac_entryq_drain(TacRunner *runner)
 {
     struct tac_entryq *queue = &runner->entryq;
-    if (queue->started && tac_entryq_size(queue) != 0) {
-        entryq_schedule(runner);
+    TacTrap *waiter = queue->waiter;
+    if (waiter == NULL || tac_entryq_size(queue) == 0) {
+        return 0;
     }
+    queue->waiter = NULL;
+    return tac_task_reschedule(waiter->task, NULL, NULL);
 }
 
 /* The task ---------------------------------------------------------------- */
 
 /* Spawn a task that raises the error, where it brings the run down. */
 static int
-entryq_crash(TacRunner *runner, PyObject *error)
+entryq_crash(TacTask *task, PyObject *error)
 {
+    TacRunner *runner = task->base.runner;
     TacNursery *nursery = runner->system_nursery;
     if (nursery == NULL || nursery->closed) {
-        nursery = runner->entryq.task.parent_nursery;
+        nursery = task->base.parent_nursery;
     }
     struct tac_spawn how = {.fn = runner->state->hook_raise_error,
                             .args = &error,
                             .nargs = 1,
                             .nursery = nursery,
                             .system = true};
-    TacTask *task = tac_task_spawn(runner, &how);
-    Py_XDECREF(task);
-    return task == NULL ? -1 : 0;
+    TacTask *crash = tac_task_spawn(runner, &how);
+    Py_XDECREF(crash);
+    return crash == NULL ? -1 : 0;
 }
 
 static int
-entryq_run_call(TacRunner *runner, PyObject *call)
+entryq_run_call(TacTask *task, PyObject *call)
 {
     PyObject *result = PyObject_CallObject(PyTuple_GET_ITEM(call, 0),
                                            PyTuple_GET_ITEM(call, 1));
@@ -137,15 +114,15 @@ entryq_run_call(TacRunner *runner, PyObject *call)
         return 0;
     }
     PyObject *error = PyErr_GetRaisedException();
-    int rc = entryq_crash(runner, error);
+    int rc = entryq_crash(task, error);
     Py_DECREF(error);
     return rc;
 }
 
 static int
-entryq_run_calls(TacRunner *runner)
+entryq_run_calls(TacTask *task)
 {
-    struct tac_entryq *queue = &runner->entryq;
+    struct tac_entryq *queue = &task->base.runner->entryq;
     PyObject *calls = queue->calls;
     PyObject *fresh = PyList_New(0);
     if (fresh == NULL) {
@@ -154,16 +131,16 @@ entryq_run_calls(TacRunner *runner)
     queue->calls = fresh; /* the pass is what was there before */
     int rc = 0;
     for (Py_ssize_t i = 0; rc == 0 && i < PyList_GET_SIZE(calls); i++) {
-        rc = entryq_run_call(runner, PyList_GET_ITEM(calls, i));
+        rc = entryq_run_call(task, PyList_GET_ITEM(calls, i));
     }
     Py_DECREF(calls);
     return rc;
 }
 
 static int
-entryq_run_idempotent(TacRunner *runner)
+entryq_run_idempotent(TacTask *task)
 {
-    struct tac_entryq *queue = &runner->entryq;
+    struct tac_entryq *queue = &task->base.runner->entryq;
     PyObject *calls = PyDict_Keys(queue->idempotent);
     if (calls == NULL) {
         return -1;
@@ -173,7 +150,7 @@ entryq_run_idempotent(TacRunner *runner)
         PyObject *call = PyList_GET_ITEM(calls, i);
         rc = PyDict_DelItem(queue->idempotent, call);
         if (rc == 0) {
-            rc = entryq_run_call(runner, call);
+            rc = entryq_run_call(task, call);
         }
     }
     Py_DECREF(calls);
@@ -181,112 +158,97 @@ entryq_run_idempotent(TacRunner *runner)
 }
 
 static int
-entryq_run_pass(TacRunner *runner)
+entryq_run_pass(TacTask *task)
 {
-    struct tac_entryq *queue = &runner->entryq;
-    PyObject *context = runner->system_context;
-    if (PyContext_Enter(context) < 0) {
-        return -1;
-    }
-    int rc = entryq_run_calls(runner);
-    if (rc == 0 && PyDict_GET_SIZE(queue->idempotent) != 0) {
-        rc = entryq_run_idempotent(runner);
-    }
-    PyObject *error = rc < 0 ? PyErr_GetRaisedException() : NULL;
-    if (PyContext_Exit(context) < 0) {
-        rc = -1;
-    }
-    if (error != NULL) {
-        PyErr_SetRaisedException(error);
+    int rc = entryq_run_calls(task);
+    if (rc == 0 && PyDict_GET_SIZE(task->base.runner->entryq.idempotent) != 0)
+    {
+        rc = entryq_run_idempotent(task);
     }
     return rc;
 }
 
-static int
-entryq_stop(TacRunner *runner)
+static enum tac_trap_step
+entryq_wait(TacTrap *trap, TacTask *task)
 {
-    struct tac_entryq *queue = &runner->entryq;
-    while (tac_entryq_size(queue) != 0) {
-        if (entryq_run_pass(runner) < 0) {
-            return -1;
-        }
+    struct tac_entryq *queue = &task->base.runner->entryq;
+    queue->waiter = trap;
+    if (tac_entryq_size(queue) != 0) {
+        tac_runner_wake(task->base.runner);
+    }
+    return TAC_TRAP_WAIT;
+}
+
+static enum tac_trap_step
+entryq_resume(TacTrap *trap, TacTask *task)
+{
+    struct tac_entryq *queue = &task->base.runner->entryq;
+    /* When stopping, no new calls, or one that queues itself again would
+     * never let the run end. */
+    queue->closed = queue->stopping;
+    if (entryq_run_pass(task) < 0) {
+        return TAC_TRAP_ERROR;
+    }
+    if (!queue->closed) {
+        return entryq_wait(trap, task);
     }
     queue->started = false;
-    queue->closed = true;
-    return tac_ctask_exit(&queue->task, NULL);
-}
-
-static int
-entryq_step_body(TacRunner *runner)
-{
-    struct tac_entryq *queue = &runner->entryq;
-    if (queue->stopping) {
-        return entryq_stop(runner);
-    }
-    if (entryq_run_pass(runner) < 0) {
-        return -1;
-    }
-    if (tac_entryq_size(queue) != 0) {
-        tac_runner_wake(runner);
-    }
-    queue->task.abortable = true;
-    return tac_task_deliver_cancel(&queue->task);
-}
-
-static int
-entryq_step(struct tac_task *task)
-{
-    TacRunner *runner = entryq_runner(entryq_of(task));
-    if (runner->home != NULL && runner->enter_home != NULL
-        && runner->enter_home(runner, NULL) < 0)
-    {
-        return -1;
-    }
-    return entryq_step_body(runner);
+    return TAC_TRAP_DONE;
 }
 
 /* The run is over: what is queued still runs, then the task ends. */
-static int
-entryq_cancel(struct tac_task *task, const struct tac_cause *cause)
+static enum tac_abort
+entryq_abort(TacTrap *trap, TacTask *task, const struct tac_cause *cause)
 {
-    entryq_of(task)->stopping = true;
-    entryq_schedule(task->runner);
-    return 0;
+    struct tac_entryq *queue = &task->base.runner->entryq;
+    queue->stopping = true;
+    queue->waiter = NULL;
+    return tac_task_reschedule(task, NULL, NULL) < 0 ? TAC_ABORT_ERROR
+                                                     : TAC_ABORT_FAILED;
 }
 
-static PyObject *
-entryq_owner(struct tac_task *task)
+static void
+entryq_unlink(TacTrap *trap)
 {
-    return (PyObject *)entryq_runner(entryq_of(task));
+    TacRunner *runner =
+        trap->task == NULL ? NULL : trap->task->base.runner;
+    if (runner != NULL && runner->entryq.waiter == trap) {
+        runner->entryq.waiter = NULL;
+    }
 }
 
-static PyObject *
-entryq_object(struct tac_task *task)
-{
-    return tac_native_task(entryq_runner(entryq_of(task))->state, task);
-}
-
-static const struct tac_task_ops entryq_ops = {
-    .name = "<TrioToken.run_sync_soon task>",
-    .step = entryq_step,
-    .cancel = entryq_cancel,
-    .owner = entryq_owner,
-    .object = entryq_object,
-    .library = "trio",
+static const struct tac_trap_ops entryq_ops = {
+    .name = "_run_queued_calls",
+    .begin = entryq_wait,
+    .resume = entryq_resume,
+    .abort = entryq_abort,
+    .unlink = entryq_unlink,
 };
+
+/* What the task's coroutine awaits; it returns when the run ends. */
+static PyObject *
+entryq_run_queued_calls(PyObject *module, PyObject *noargs)
+{
+    return (PyObject *)tac_trap_new(tac_state_of_module(module), &entryq_ops,
+                                    NULL, NULL);
+}
 
 int
 tac_entryq_start(TacRunner *runner, TacNursery *nursery)
 {
-    struct tac_entryq *queue = &runner->entryq;
-    tac_ctask_start(&queue->task, &entryq_ops, runner, nursery);
-    queue->started = true;
-    if (tac_instruments_has(&runner->instruments, TAC_HOOK_TASK_SPAWNED)) {
-        tac_instruments_call_task(runner, TAC_HOOK_TASK_SPAWNED,
-                                  &queue->task);
+    PyObject *name = PyUnicode_FromString("<TrioToken.run_sync_soon task>");
+    if (name == NULL) {
+        return -1;
     }
-    entryq_schedule(runner);
-    return 0;
+    struct tac_spawn how = {.fn = runner->state->hook_run_sync_soon_task,
+                            .name = name,
+                            .nursery = nursery,
+                            .system = true};
+    TacTask *task = tac_task_spawn(runner, &how);
+    Py_DECREF(name);
+    Py_XDECREF(task);
+    runner->entryq.started = task != NULL;
+    return task == NULL ? -1 : 0;
 }
 
 /* TrioToken --------------------------------------------------------------- */
@@ -403,12 +365,22 @@ static PyType_Spec token_spec = {
     .slots = token_slots,
 };
 
+static PyMethodDef entryq_functions[] = {
+    {"_run_queued_calls", entryq_run_queued_calls, METH_NOARGS,
+     "_run_queued_calls()\n--\n\n"
+     "Run what run_sync_soon() queues, till the run ends."},
+    {NULL},
+};
+
 int
 tac_entryq_add_types(PyObject *module, TacState *state)
 {
     state->trio_token_type =
         (PyTypeObject *)PyType_FromModuleAndSpec(module, &token_spec, NULL);
     if (state->trio_token_type == NULL) {
+        return -1;
+    }
+    if (PyModule_AddFunctions(module, entryq_functions) < 0) {
         return -1;
     }
     return PyModule_AddType(module, state->trio_token_type);

@@ -5,8 +5,9 @@
  * CPython runs between bytecodes of the main thread.  The wake-up is the
  * poller's, which needs no GIL at all.
  *
- * The calls are run by a C task ("<TrioToken.run_sync_soon task>") that the
- * turn's drain_entry_queue phase makes runnable.
+ * The calls are run by a system task, "<TrioToken.run_sync_soon task>", whose
+ * coroutine awaits a trap of ours all its life: the turn wakes it when there
+ * are calls, and the trap runs them before it waits again.
  *
  * Owns: the queued calls.   Threads: any that hold the GIL.
  * Python code run here: arbitrary in the task's step, else dealloc and
@@ -16,14 +17,15 @@
 #define TAC_CORE_ENTRYQ_H
 
 #include "core/task.h"
+#include "core/trap.h"
 
 struct TacRunner;
 
 struct tac_entryq {
-    struct tac_task task;  /* the C task that runs the calls */
+    TacTrap *waiter;       /* borrowed: the task's, while it waits */
     PyObject *calls;       /* owned list of (fn, args) */
     PyObject *idempotent;  /* owned dict {(fn, args): None} */
-    bool started;          /* the task is in the tree */
+    bool started;          /* from the task's first step to its last */
     bool stopping;         /* run what is there, then exit */
     bool closed;           /* the run is over: RunFinishedError */
 };
@@ -37,8 +39,9 @@ int tac_entryq_traverse(struct tac_entryq *queue, visitproc visit, void *arg);
 int tac_entryq_push(struct TacRunner *runner, PyObject *fn, PyObject *args,
                     bool idempotent);
 
-/* The turn's phase: make the task runnable when there is a call. */
-void tac_entryq_drain(struct TacRunner *runner);
+/* The turn's phase: make the task runnable when there is a call.  0, or -1
+ * with an exception. */
+int tac_entryq_drain(struct TacRunner *runner);
 
 Py_ssize_t tac_entryq_size(const struct tac_entryq *queue);
 

@@ -31,8 +31,8 @@ tac_instruments_traverse(struct tac_instruments *instruments,
     return 0;
 }
 
-/* A method counts as defined unless it is the abstract base's own: that one
- * is marked by its module. */
+/* A method counts as defined unless it is the abstract base's own, ours or
+ * Trio's: that one is marked by its module. */
 static int
 instrument_defines(PyObject *instrument, const char *name, PyObject **method)
 {
@@ -50,14 +50,41 @@ instrument_defines(PyObject *instrument, const char *name, PyObject **method)
                                              : *method;
     PyObject *module = PyObject_GetAttrString(func, "__module__");
     bool abstract = module != NULL && PyUnicode_Check(module)
-                    && PyUnicode_CompareWithASCIIString(
-                           module, "trio_asyncio_c.abc") == 0;
+                    && (PyUnicode_CompareWithASCIIString(
+                            module, "trio_asyncio_c.abc") == 0
+                        || PyUnicode_CompareWithASCIIString(
+                               module, "trio.abc") == 0);
     PyErr_Clear();
     Py_XDECREF(module);
     if (abstract) {
         Py_CLEAR(*method);
     }
     return !abstract;
+}
+
+PyObject *
+tac_instruments_as_dict(const struct tac_instruments *instruments)
+{
+    PyObject *result = PyDict_New(), *all = NULL;
+    if (result != NULL) {
+        all = instruments->all == NULL ? PyDict_New()
+                                       : PyDict_Copy(instruments->all);
+    }
+    int rc = all == NULL ? -1 : PyDict_SetItemString(result, "_all", all);
+    Py_XDECREF(all);
+    for (int i = 0; rc == 0 && i < TAC_HOOK_COUNT; i++) {
+        if (instruments->hooks[i] != NULL) {
+            PyObject *hook = PyDict_Copy(instruments->hooks[i]);
+            rc = hook == NULL ? -1
+                              : PyDict_SetItemString(
+                                  result, instrument_hook_names[i], hook);
+            Py_XDECREF(hook);
+        }
+    }
+    if (rc < 0) {
+        Py_CLEAR(result);
+    }
+    return result;
 }
 
 static int

@@ -38,6 +38,11 @@ void tac_instruments_fini(struct tac_instruments *instruments);
 int tac_instruments_traverse(struct tac_instruments *instruments,
                              visitproc visit, void *arg);
 
+/* {hook: {instrument: method}}, all of them under "_all", as Trio shows it.
+ * Returns: new ref | NULL+exc. */
+PyObject *
+tac_instruments_as_dict(const struct tac_instruments *instruments);
+
 /* Add or remove one.  0, or -1 with an exception (KeyError for one that is
  * not there). */
 int tac_instruments_add(struct TacRunner *runner, PyObject *instrument);

@@ -48,25 +48,18 @@ tac_iowait_fini(struct tac_iowait *iowait)
 
 /* Entries ----------------------------------------------------------------- */
 
-/* A watch fired: its waiter is woken after the poll.  No Python code here. */
+/* A watch fired: its waiter is woken after the poll, and is in its slot until
+ * then, so that notify_closing in between finds it.  No Python code here. */
 static void
 iowait_fire(struct tac_io_entry *entry, struct tac_watch *watch,
-            TacTrap **slot, int error)
+            TacTrap *trap, int error)
 {
-    TacTrap *trap = *slot;
     tac_watch_disarm(watch);
-    if (trap == NULL) {
-        return;
+    if (trap != NULL) {
+        trap->phase = (uint8_t)(error != 0);
+        tac_list_unlink(&trap->node);
+        tac_list_append(&entry->iowait->ready, &trap->node);
     }
-    *slot = NULL;
-    if (slot == &entry->reader) {
-        entry->iowait->readers--;
-    }
-    else {
-        entry->iowait->writers--;
-    }
-    trap->phase = (uint8_t)(error != 0);
-    tac_list_append(&entry->iowait->ready, &trap->node);
 }
 
 static void
@@ -74,7 +67,7 @@ iowait_on_read(struct tac_watch *watch, int error)
 {
     struct tac_io_entry *entry =
         tac_list_entry(watch, struct tac_io_entry, read);
-    iowait_fire(entry, watch, &entry->reader, error);
+    iowait_fire(entry, watch, entry->reader, error);
 }
 
 static void
@@ -82,7 +75,7 @@ iowait_on_write(struct tac_watch *watch, int error)
 {
     struct tac_io_entry *entry =
         tac_list_entry(watch, struct tac_io_entry, write);
-    iowait_fire(entry, watch, &entry->writer, error);
+    iowait_fire(entry, watch, entry->writer, error);
 }
 
 static int

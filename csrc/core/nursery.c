@@ -174,7 +174,7 @@ tac_nursery_exit_abort(TacNursery *nursery, TacTask *task,
     return rc < 0 ? TAC_ABORT_ERROR : TAC_ABORT_FAILED;
 }
 
-static const char NURSERY_NONSTRICT_NOTE[] =
+const char TAC_NURSERY_NONSTRICT_NOTE[] =
     "This is a \"loose\" ExceptionGroup, and may be collapsed by Trio if it only "
     "contains one exception. Learn how to avoid this error message and "
     "propagate the exception group by setting strict_exception_groups=True.";
@@ -191,7 +191,7 @@ nursery_make_group(TacNursery *nursery, PyObject *excs)
     if (group == NULL || nursery->strict) {
         return group;
     }
-    PyObject *note = PyUnicode_FromString(NURSERY_NONSTRICT_NOTE);
+    PyObject *note = PyUnicode_FromString(TAC_NURSERY_NONSTRICT_NOTE);
     PyObject *done =
         note == NULL
             ? NULL

@@ -32,6 +32,9 @@ typedef struct TacNursery {
     PyObject *weakrefs;
 } TacNursery;
 
+/* The note by which a group of a nursery that is not strict is known. */
+extern const char TAC_NURSERY_NONSTRICT_NOTE[];
+
 /* Open a nursery in the running task.  Returns: new ref | NULL+exc. */
 TacNursery *tac_nursery_open(TacState *state, TacTask *task, bool strict);
 

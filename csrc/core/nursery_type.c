@@ -149,6 +149,19 @@ static PyMethodDef manager_methods[] = {
     {NULL},
 };
 
+static PyObject *
+manager_get_scope(TacNurseryManager *manager, void *closure)
+{
+    return Py_NewRef(manager->nursery == NULL
+                         ? Py_None
+                         : (PyObject *)manager->nursery->scope);
+}
+
+static PyGetSetDef manager_getset[] = {
+    {"_scope", (getter)manager_get_scope, NULL, NULL},
+    {NULL},
+};
+
 static PyMemberDef manager_members[] = {
     {"_nursery", T_OBJECT, offsetof(TacNurseryManager, nursery), READONLY},
     {"strict_exception_groups", T_BOOL, offsetof(TacNurseryManager, strict),
@@ -165,6 +178,7 @@ static PyType_Slot manager_slots[] = {
     {Py_tp_dealloc, manager_tp_dealloc},
     {Py_tp_methods, manager_methods},
     {Py_tp_members, manager_members},
+    {Py_tp_getset, manager_getset},
     {0, NULL},
 };
 
@@ -316,7 +330,7 @@ nursery_start(TacNursery *nursery, PyObject *const *args, Py_ssize_t nargs,
 }
 
 static PyObject *
-nursery_get_child_tasks(TacNursery *nursery, void *closure)
+nursery_get_children(TacNursery *nursery, void *closure)
 {
     PyObject *tasks = PySet_New(NULL);
     struct tac_list *head = &nursery->children;
@@ -331,6 +345,13 @@ nursery_get_child_tasks(TacNursery *nursery, void *closure)
         }
         Py_XDECREF(face);
     }
+    return tasks;
+}
+
+static PyObject *
+nursery_get_child_tasks(TacNursery *nursery, void *closure)
+{
+    PyObject *tasks = nursery_get_children(nursery, closure);
     PyObject *frozen = tasks == NULL ? NULL : PyFrozenSet_New(tasks);
     Py_XDECREF(tasks);
     return frozen;
@@ -353,7 +374,7 @@ static PyMethodDef nursery_methods[] = {
 static PyGetSetDef nursery_getset[] = {
     {"child_tasks", (getter)nursery_get_child_tasks, NULL,
      "A frozenset of the tasks that live in the nursery now."},
-    {"_children", (getter)nursery_get_child_tasks, NULL, NULL},
+    {"_children", (getter)nursery_get_children, NULL, NULL},
     {"_cancel_status", (getter)nursery_get_cancel_status, NULL, NULL},
     {"__dict__", PyObject_GenericGetDict, PyObject_GenericSetDict, NULL},
     {NULL},
@@ -371,6 +392,8 @@ static PyMemberDef nursery_members[] = {
     {"_closed", T_BOOL, offsetof(TacNursery, closed), READONLY},
     {"_nested_child_running", T_BOOL, offsetof(TacNursery, body_running),
      READONLY},
+    {"_parent_waiting_in_aexit", T_BOOL,
+     offsetof(TacNursery, parent_waiting), READONLY},
     {"_strict_exception_groups", T_BOOL, offsetof(TacNursery, strict),
      READONLY},
     {"__dictoffset__", T_PYSSIZET, offsetof(TacNursery, dict), READONLY},
@@ -414,6 +437,12 @@ tac_nursery_add_types(PyObject *module, TacState *state)
     state->nursery_manager_type =
         (PyTypeObject *)PyType_FromModuleAndSpec(module, &manager_spec, NULL);
     if (state->nursery_manager_type == NULL) {
+        return -1;
+    }
+    if (PyModule_AddStringConstant(module, "_NONSTRICT_NOTE",
+                                   TAC_NURSERY_NONSTRICT_NOTE)
+        < 0)
+    {
         return -1;
     }
     return PyModule_AddType(module, state->nursery_manager_type);

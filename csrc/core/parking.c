@@ -516,5 +516,10 @@ tac_parking_add_types(PyObject *module, TacState *state)
     {
         return -1;
     }
+    if (PyModule_AddObjectRef(module, "_parking_lot_breakers",
+                              state->breakers) < 0)
+    {
+        return -1;
+    }
     return PyModule_AddFunctions(module, parking_functions);
 }

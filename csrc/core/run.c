@@ -16,8 +16,11 @@
 #include "base/clock.h"
 #include "base/compat.h"
 #include "base/errors.h"
+#include "base/vec.h"
 #include "core/idle.h"
 #include "core/nursery.h"
+
+#include <stdlib.h>
 
 #define RUN_MAX_TIMEOUT_S (24 * 60 * 60.0)
 
@@ -152,7 +155,7 @@ run_sleep_time(TacRunner *runner, double deadline, double *sleep_s)
     return rc;
 }
 
-/* wait_timeout ------------------------------------------------------------ */
+/* The wait's length ------------------------------------------------------------ */
 
 static inline bool
 run_has_work(const TacRunner *runner)
@@ -160,12 +163,11 @@ run_has_work(const TacRunner *runner)
     return !tac_list_is_empty(&runner->run_queue);
 }
 
-int
-tac_run_wait_timeout(TacRunner *runner, double *timeout_s,
-                     enum tac_idle *primed)
+static int
+run_set_wait(TacRunner *runner)
 {
     double timeout = 0;
-    *primed = TAC_IDLE_NONE;
+    runner->primed = TAC_IDLE_NONE;
     if (!run_has_work(runner) && !runner->stop
         && run_sleep_time(runner, tac_deadline_next(runner), &timeout) < 0)
     {
@@ -181,26 +183,26 @@ tac_run_wait_timeout(TacRunner *runner, double *timeout_s,
     if (tac_idle_shortest(runner, &cushion)) {
         if (cushion < timeout) {
             timeout = cushion;
-            *primed = TAC_IDLE_WAITER;
+            runner->primed = TAC_IDLE_WAITER;
         }
     }
     else if (runner->autojump_threshold_s < timeout) {
         timeout = runner->autojump_threshold_s;
-        *primed = TAC_IDLE_AUTOJUMP;
+        runner->primed = TAC_IDLE_AUTOJUMP;
     }
-    *timeout_s = timeout;
+    runner->wait_s = timeout;
     return 0;
 }
 
 /* poll -------------------------------------------------------------------- */
 
 static void
-run_io_hook(TacRunner *runner, enum tac_hook hook, double timeout_s)
+run_io_hook(TacRunner *runner, enum tac_hook hook)
 {
     if (!tac_instruments_has(&runner->instruments, hook)) {
         return;
     }
-    PyObject *arg = PyFloat_FromDouble(timeout_s);
+    PyObject *arg = PyFloat_FromDouble(runner->wait_s);
     if (arg == NULL) {
         PyErr_Clear();
         return;
@@ -221,20 +223,15 @@ run_may_skip_poll(TacRunner *runner)
                                    TAC_HOOK_AFTER_IO_WAIT);
 }
 
-int
-tac_run_poll(TacRunner *runner, double timeout_s)
+static int
+run_poll(TacRunner *runner)
 {
-    run_io_hook(runner, TAC_HOOK_BEFORE_IO_WAIT, timeout_s);
-    tac_poller_poll(&runner->poller, timeout_s);
+    tac_poller_poll(&runner->poller, runner->wait_s);
     tac_pace_polled(&runner->pace, tac_clock_now_ns());
-    if (timeout_s > 0 && PyErr_CheckSignals() < 0) {
+    if (runner->wait_s > 0 && PyErr_CheckSignals() < 0) {
         runner->raised = true;
         return -1;
     }
-    if (tac_iowait_deliver(runner) < 0) {
-        return -1;
-    }
-    run_io_hook(runner, TAC_HOOK_AFTER_IO_WAIT, timeout_s);
     return 0;
 }
 
@@ -253,15 +250,13 @@ run_expire_deadlines(TacRunner *runner)
 }
 
 static int
-run_idle(TacRunner *runner, enum tac_idle primed, double cushion_s)
+run_idle(TacRunner *runner)
 {
-    if (primed == TAC_IDLE_NONE || run_has_work(runner)
-        || runner->poller.events != 0)
-    {
+    if (runner->primed == TAC_IDLE_NONE || run_has_work(runner)) {
         return 0;
     }
-    if (primed == TAC_IDLE_WAITER) {
-        return tac_idle_wake(runner, cushion_s);
+    if (runner->primed == TAC_IDLE_WAITER) {
+        return tac_idle_wake(runner, runner->wait_s);
     }
     PyObject *done = PyObject_CallMethodNoArgs(runner->clock,
                                                runner->state->str__autojump);
@@ -269,19 +264,34 @@ run_idle(TacRunner *runner, enum tac_idle primed, double cushion_s)
     return done == NULL ? -1 : 0;
 }
 
-/* run_batch --------------------------------------------------------------- */
+/* The batch --------------------------------------------------------------- */
 
-/* One bit of chance (xorshift64*), drawn for batches of two and more: Trio
- * promises no order, and shows that it does not. */
-static inline bool
-run_toss(TacRunner *runner)
+/* xorshift64*, drawn for batches of two and more: Trio promises no order, and
+ * shows that it does not. */
+static inline uint64_t
+run_random(TacRunner *runner)
 {
     uint64_t x = runner->random;
     x ^= x >> 12;
     x ^= x << 25;
     x ^= x >> 27;
     runner->random = x;
-    return (x * UINT64_C(2685821657736338717)) >> 63;
+    return x * UINT64_C(2685821657736338717);
+}
+
+/* Coroutine tasks by age; C tasks, which have none, before them. */
+static int
+run_compare_age(const void *left, const void *right)
+{
+    unsigned long long ages[2] = {0, 0};
+    struct tac_task *const tasks[2] = {*(struct tac_task *const *)left,
+                                       *(struct tac_task *const *)right};
+    for (int i = 0; i < 2; i++) {
+        if (tac_task_is_coroutine(tasks[i])) {
+            ages[i] = tac_task_of(tasks[i])->counter;
+        }
+    }
+    return ages[0] < ages[1] ? -1 : ages[0] > ages[1];
 }
 
 /* Tell the instruments of a step; the task's face is kept for the end of the
@@ -339,8 +349,35 @@ run_step(TacRunner *runner, struct tac_task *task)
     return runner->raised ? TAC_TURN_RAISED : TAC_TURN_ERROR;
 }
 
-enum tac_turn
-tac_run_batch(TacRunner *runner)
+/* Tests want the order to be a function of the seed: by age, then shuffled. */
+static int
+run_sort_batch(TacRunner *runner)
+{
+    struct tac_vec tasks;
+    tac_vec_init(&tasks);
+    struct tac_list *node;
+    int rc = 0;
+    while (rc == 0 && (node = tac_list_pop_front(&runner->batch)) != NULL) {
+        rc = tac_vec_push(&tasks,
+                          tac_list_entry(node, struct tac_task, run_node));
+    }
+    if (rc < 0) {
+        tac_list_append(&runner->batch, node);
+        PyErr_NoMemory();
+    }
+    qsort(tasks.items, tasks.len, sizeof(tasks.items[0]), run_compare_age);
+    for (size_t left = tasks.len; left > 0; left--) {
+        size_t i = (size_t)(run_random(runner) % left);
+        struct tac_task *task = tasks.items[i];
+        tasks.items[i] = tasks.items[left - 1];
+        tac_list_append(&runner->batch, &task->run_node);
+    }
+    tac_vec_fini(&tasks);
+    return rc;
+}
+
+static enum tac_turn
+run_batch(TacRunner *runner)
 {
     struct tac_list *first = runner->run_queue.next;
     if (first->next == &runner->run_queue) { /* a batch of one, or of none */
@@ -351,14 +388,16 @@ tac_run_batch(TacRunner *runner)
         return run_step(runner,
                         tac_list_entry(first, struct tac_task, run_node));
     }
-    struct tac_list batch;
-    tac_list_init(&batch);
-    tac_list_splice_front(&batch, &runner->run_queue);
-    bool from_front = run_toss(runner);
+    struct tac_list *batch = &runner->batch;
+    tac_list_splice_front(batch, &runner->run_queue);
+    if (runner->deterministic && run_sort_batch(runner) < 0) {
+        return TAC_TURN_ERROR;
+    }
+    bool from_front = run_random(runner) >> 63;
     enum tac_turn turn = TAC_TURN_OK;
     while (turn == TAC_TURN_OK) {
-        struct tac_list *node = from_front ? tac_list_pop_front(&batch)
-                                           : tac_list_pop_back(&batch);
+        struct tac_list *node = from_front ? tac_list_pop_front(batch)
+                                           : tac_list_pop_back(batch);
         if (node == NULL) {
             break;
         }
@@ -366,43 +405,64 @@ tac_run_batch(TacRunner *runner)
                         tac_list_entry(node, struct tac_task, run_node));
     }
     /* After an early end the rest of the batch is due in the next turn. */
-    tac_list_splice_front(&runner->run_queue, &batch);
+    tac_list_splice_front(&runner->run_queue, batch);
     return turn;
 }
 
 /* The turn ---------------------------------------------------------------- */
 
-/* What comes after the poll. */
-static enum tac_turn
-run_finish_turn(TacRunner *runner, double timeout_s, enum tac_idle primed)
+int
+tac_run_begin_turn(TacRunner *runner)
 {
-    tac_entryq_drain(runner);
+    if (runner->broken) {
+        PyErr_SetString(PyExc_TypeError, "the run queue was replaced by "
+                                         "something that is no list");
+        return -1;
+    }
+    if (run_set_wait(runner) < 0) {
+        return -1;
+    }
+    run_io_hook(runner, TAC_HOOK_BEFORE_IO_WAIT);
+    return 0;
+}
+
+enum tac_turn
+tac_run_finish_turn(TacRunner *runner, bool events)
+{
+    if (tac_iowait_deliver(runner) < 0) {
+        return TAC_TURN_ERROR;
+    }
+    run_io_hook(runner, TAC_HOOK_AFTER_IO_WAIT);
+    if (tac_entryq_drain(runner) < 0) {
+        return TAC_TURN_ERROR;
+    }
     Py_ssize_t expired = run_expire_deadlines(runner);
     if (expired < 0) {
         return TAC_TURN_ERROR;
     }
-    if (expired == 0 && run_idle(runner, primed, timeout_s) < 0) {
+    if (expired == 0 && !events && run_idle(runner) < 0) {
         return TAC_TURN_ERROR;
     }
-    return tac_run_batch(runner);
+    return run_batch(runner);
 }
 
 enum tac_turn
 tac_runner_turn(TacRunner *runner)
 {
-    double timeout_s = 0;
-    enum tac_idle primed = TAC_IDLE_NONE;
     if (run_may_skip_poll(runner)) {
-        runner->poller.events = 0;
-        return run_finish_turn(runner, 0, TAC_IDLE_NONE);
+        if (tac_entryq_drain(runner) < 0
+            || run_expire_deadlines(runner) < 0) {
+            return TAC_TURN_ERROR;
+        }
+        return run_batch(runner);
     }
-    if (tac_run_wait_timeout(runner, &timeout_s, &primed) < 0) {
+    if (tac_run_begin_turn(runner) < 0) {
         return TAC_TURN_ERROR;
     }
-    if (tac_run_poll(runner, timeout_s) < 0) {
+    if (run_poll(runner) < 0) {
         return runner->raised ? TAC_TURN_RAISED : TAC_TURN_ERROR;
     }
-    return run_finish_turn(runner, timeout_s, primed);
+    return tac_run_finish_turn(runner, runner->poller.events != 0);
 }
 
 enum tac_turn

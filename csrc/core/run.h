@@ -1,10 +1,10 @@
 /* core/run.h - the runner: one scheduler, its turn, and what it owns.
  *
- *   turn:  wait_timeout -> poll -> drain_entry_queue -> expire_deadlines
- *          -> run_batch
+ *   turn:  begin (how long to wait) -> poll
+ *          -> finish (what is ready, queued calls, deadlines, the batch)
  *
- * Each phase is a function, so that a host loop can drive them one by one
- * (guest mode) as well as tac_runner_drive does.  A runner is PAUSED whenever
+ * In guest mode a host loop calls the two halves and waits in between; else
+ * tac_runner_drive does all of it.  A runner is PAUSED whenever
  * no drive is going on: its tasks stay parked, and the next drive goes on.
  *
  *   I1  state->runner_key is this runner exactly while it is driven.
@@ -44,7 +44,11 @@ typedef struct TacRunner {
 
     /* the turn */
     struct tac_list run_queue; /* of tac_task.run_node */
+    struct tac_list batch;     /* of the same: what is left of this turn's.
+                                * Not on the C stack: greenlets move that */
     struct tac_task *current;  /* borrowed: the running task (I2) */
+    double wait_s;             /* how long this turn may wait */
+    enum tac_idle primed;      /* what its wait, if it is quiet, sets off */
     struct tac_heap deadlines;
     struct tac_poller poller;
     struct tac_pace pace; /* when to ask the kernel while work is ready */
@@ -54,6 +58,10 @@ typedef struct TacRunner {
     bool stop;          /* leave the drive after this turn */
     bool raised;        /* a step left with TAC_TURN_RAISED */
     bool closed;
+    bool deterministic; /* batches in the order of spawning, then shuffled */
+    bool broken; /* somebody replaced the run queue by something else */
+    bool is_guest; /* a host loop drives the turns' halves */
+    bool host_waits; /* a guest's: nothing is scheduled till the wait ends */
 
     /* time */
     PyObject *clock; /* owned; NULL: the system clock, read in C */
@@ -69,7 +77,6 @@ typedef struct TacRunner {
     struct TacNursery *system_nursery; /* owned */
     PyObject *system_context;          /* owned */
     bool strict;  /* default of strict_exception_groups */
-    bool is_guest;
 
     /* parts with files of their own */
     struct tac_entryq entryq;
@@ -102,14 +109,26 @@ enum tac_turn tac_runner_drive(TacRunner *runner);
 /* One turn.  The runner must be entered. */
 enum tac_turn tac_runner_turn(TacRunner *runner);
 
-/* The turn's phases, for hosts that drive them one by one.  0, or -1 with an
- * exception. */
-int tac_run_wait_timeout(TacRunner *runner, double *timeout_s,
-                         enum tac_idle *primed);
-int tac_run_poll(TacRunner *runner, double timeout_s);
-enum tac_turn tac_run_batch(TacRunner *runner);
+/* A turn's halves, for a host that waits in between (guest mode).  The first
+ * sets `wait_s`; 0, or -1 with an exception.  `events`: whether the wait ended
+ * because of anything but its time. */
+int tac_run_begin_turn(TacRunner *runner);
+enum tac_turn tac_run_finish_turn(TacRunner *runner, bool events);
 
-/* Make the runner the thread's own, or give the thread back. */
+/* Something happened between the two that cannot wait so long: end the
+ * host's wait. */
+static inline void
+tac_runner_poke(TacRunner *runner)
+{
+    if (runner->host_waits) {
+        runner->host_waits = false;
+        tac_poller_wake(&runner->poller);
+    }
+}
+
+/* Make the runner the thread's own, or give the thread back.  A guest's is
+ * entered for each half of a turn only; what the thread has in between is its
+ * host's affair (see Runner.attach). */
 int tac_runner_enter(TacRunner *runner, TacRunner **previous);
 void tac_runner_leave(TacRunner *runner, TacRunner *previous);
 
@@ -130,6 +149,9 @@ PyObject *tac_runner_spawn_system_task(TacRunner *runner,
                                        Py_ssize_t nargs, PyObject *kwnames);
 PyObject *tac_runner_statistics(TacRunner *runner);
 PyObject *tac_runner_clock(TacRunner *runner);
+PyObject *tac_runner_trio_token(TacRunner *runner);
+PyObject *tac_runner_reschedule(TacRunner *runner, PyObject *task,
+                                PyObject *outcome);
 
 int tac_run_add_types(PyObject *module, TacState *state);
 

@@ -1,13 +1,16 @@
 /* core/run_type.c - Runner as Python sees it: for _run.py, which starts and
- * ends runs, and for introspection. */
+ * ends runs.  Its attributes are in run_view.c. */
 #include "base/args.h"
 #include "base/clock.h"
 #include "base/compat.h"
 #include "base/errors.h"
 #include "core/nursery.h"
 #include "core/run.h"
+#include "core/run_guest.h"
+#include "core/run_view.h"
 #include "core/scope.h"
 #include "core/trap.h"
+#include "core/wait.h"
 
 #include <structmember.h>
 
@@ -56,6 +59,7 @@ runner_tp_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
     runner->strict = strict;
     runner->state->counts.runners++;
     tac_list_init(&runner->run_queue);
+    tac_list_init(&runner->batch);
     tac_list_init(&runner->tasks);
     tac_list_init(&runner->idle_waiters);
     tac_iowait_init(&runner->iowait);
@@ -337,6 +341,31 @@ runner_start_entry_queue(TacRunner *runner, PyObject *nursery)
     Py_RETURN_NONE;
 }
 
+PyObject *
+tac_runner_reschedule(TacRunner *runner, PyObject *task, PyObject *outcome)
+{
+    PyObject *value = NULL, *error = NULL;
+    if (!Py_IS_TYPE(task, runner->state->task_type)) {
+        PyErr_Format(PyExc_TypeError, "task must be a Task, not %.200s",
+                     Py_TYPE(task)->tp_name);
+        return NULL;
+    }
+    TacRunner *owner = ((TacTask *)task)->base.runner;
+    if (owner != runner && owner != NULL) {
+        PyErr_SetString(PyExc_AssertionError,
+                        "the task belongs to another run");
+        return NULL;
+    }
+    if (outcome != NULL
+        && tac_outcome_read(runner->state, outcome, &value, &error) < 0) {
+        return NULL;
+    }
+    if (tac_task_reschedule((TacTask *)task, value, error) < 0) {
+        return NULL;
+    }
+    Py_RETURN_NONE;
+}
+
 PyDoc_STRVAR(runner_spawn_system_task_doc,
 "spawn_system_task($self, async_fn, /, *args, name=None, context=None)\n--\n\n"
 "As trio.lowlevel.spawn_system_task.");
@@ -460,125 +489,116 @@ runner_run_sync_soon(TacRunner *runner, PyObject *const *args,
     Py_RETURN_NONE;
 }
 
-PyDoc_STRVAR(runner_take_outcome_doc,
-"take_outcome($self, /)\n--\n\n"
-"The main task's (value, error), or None before it has ended.  The runner\n"
-"forgets it.");
+static PyObject *
+runner_reschedule(TacRunner *runner, PyObject *const *args, Py_ssize_t nargs)
+{
+    if (nargs < 1 || nargs > 2) {
+        PyErr_SetString(PyExc_TypeError,
+                        "reschedule() takes a task and an outcome");
+        return NULL;
+    }
+    return tac_runner_reschedule(runner, args[0], nargs > 1 ? args[1] : NULL);
+}
+
+PyDoc_STRVAR(runner_get_outcome_doc,
+"get_outcome($self, /)\n--\n\n"
+"The main task's (value, error), or None before it has ended.");
 
 static PyObject *
-runner_take_outcome(TacRunner *runner, PyObject *noargs)
+runner_get_outcome(TacRunner *runner, PyObject *noargs)
 {
     if (runner->main_value == NULL && runner->main_error == NULL) {
         Py_RETURN_NONE;
     }
-    PyObject *result = PyTuple_Pack(
+    return PyTuple_Pack(
         2, runner->main_value == NULL ? Py_None : runner->main_value,
         runner->main_error == NULL ? Py_None : runner->main_error);
-    if (result != NULL) {
-        Py_CLEAR(runner->main_value);
-        Py_CLEAR(runner->main_error);
-    }
-    return result;
 }
 
-/* Attributes -------------------------------------------------------------- */
+/* Guest mode is in run_guest.c. */
+PyDoc_STRVAR(runner_attach_doc,
+"attach($self, /)\n--\n\n"
+"Become a guest: make the thread's run this one, unless it has one, between\n"
+"the turns as well, and let another thread wait.  Raises: OSError.");
 
-PyObject *
-tac_runner_statistics(TacRunner *runner)
+PyDoc_STRVAR(runner_detach_doc,
+"detach($self, /)\n--\n\nEnd what attach() has begun.  Idempotent.");
+
+PyDoc_STRVAR(runner_begin_turn_doc,
+"begin_turn($self, /)\n--\n\n"
+"A turn's first half.  Returns: how long it may wait, in float seconds.");
+
+PyDoc_STRVAR(runner_get_events_doc,
+"get_events($self, timeout, /)\n--\n\n"
+"Look for events, or wait for some at most `timeout` seconds.\n\n"
+"Returns: a false value if there were none.\n"
+"Thread-safe: a guest's wait (timeout > 0) may be in another thread.");
+
+PyDoc_STRVAR(runner_finish_turn_doc,
+"finish_turn($self, events, /)\n--\n\n"
+"A turn's second half, `events` being what get_events() returned.\n\n"
+"Returns: whether the run goes on.");
+
+/* As the functions of the same names, whichever thread's run this is. */
+static PyObject *
+runner_current_time(TacRunner *runner, PyObject *noargs)
 {
-    double now = 0, next = tac_deadline_next(runner);
-    if (next != Py_HUGE_VAL && tac_runner_time(runner, &now) < 0) {
-        return NULL;
-    }
-    Py_ssize_t runnable = 0;
-    struct tac_list *head = &runner->run_queue;
-    for (struct tac_list *n = head->next; n != head; n = n->next) {
-        runnable++;
-    }
-    return PyObject_CallFunction(
-        runner->state->hook_run_statistics, "nndnnns", runner->task_count,
-        runnable, next - now, runner->iowait.readers, runner->iowait.writers,
-        tac_entryq_size(&runner->entryq),
-        tac_poller_backend_name(&runner->poller));
+    double now_s;
+    return tac_runner_time(runner, &now_s) < 0 ? NULL
+                                               : PyFloat_FromDouble(now_s);
 }
 
 static PyObject *
-runner_get_tasks(TacRunner *runner, void *closure)
-{
-    PyObject *tasks = PyList_New(0);
-    struct tac_list *head = &runner->tasks;
-    for (struct tac_list *n = head->next; tasks != NULL && n != head;
-         n = n->next)
-    {
-        struct tac_task *task =
-            tac_list_entry(n, struct tac_task, runner_node);
-        PyObject *face = task->ops->object(task);
-        if (face == NULL || PyList_Append(tasks, face) < 0) {
-            Py_CLEAR(tasks);
-        }
-        Py_XDECREF(face);
-    }
-    return tasks;
-}
-
-PyObject *
-tac_runner_clock(TacRunner *runner)
-{
-    if (runner->clock != NULL) {
-        return Py_NewRef(runner->clock);
-    }
-    if (runner->system_clock == NULL) {
-        runner->system_clock =
-            PyObject_CallNoArgs(runner->state->hook_system_clock);
-    }
-    return Py_XNewRef(runner->system_clock);
-}
-
-static PyObject *
-runner_get_clock(TacRunner *runner, void *closure)
+runner_current_clock(TacRunner *runner, PyObject *noargs)
 {
     return tac_runner_clock(runner);
 }
 
 static PyObject *
-runner_get_instruments(TacRunner *runner, void *closure)
+runner_current_root_task(TacRunner *runner, PyObject *noargs)
 {
-    return runner->instruments.all == NULL
-               ? PyDict_New()
-               : PyDict_Copy(runner->instruments.all);
+    return tac_run_view_init_task(runner);
 }
 
 static PyObject *
-runner_get_init_task(TacRunner *runner, void *closure)
+runner_current_statistics(TacRunner *runner, PyObject *noargs)
 {
-    return Py_NewRef(runner->init_task == NULL
-                         ? Py_None
-                         : (PyObject *)runner->init_task);
-}
-
-static int
-runner_set_system_nursery(TacRunner *runner, PyObject *value, void *closure)
-{
-    if (value != NULL && value != Py_None
-        && !Py_IS_TYPE(value, runner->state->nursery_type))
-    {
-        PyErr_SetString(PyExc_TypeError, "system_nursery must be a Nursery");
-        return -1;
-    }
-    Py_XSETREF(runner->system_nursery,
-               value == Py_None ? NULL : (TacNursery *)Py_XNewRef(value));
-    return 0;
+    return tac_runner_statistics(runner);
 }
 
 static PyObject *
-runner_get_system_nursery(TacRunner *runner, void *closure)
+runner_current_trio_token(TacRunner *runner, PyObject *noargs)
 {
-    return Py_NewRef(runner->system_nursery == NULL
-                         ? Py_None
-                         : (PyObject *)runner->system_nursery);
+    return tac_runner_trio_token(runner);
 }
 
 static PyMethodDef runner_methods[] = {
+    {"current_time", (PyCFunction)runner_current_time, METH_NOARGS, NULL},
+    {"current_clock", (PyCFunction)runner_current_clock, METH_NOARGS, NULL},
+    {"current_root_task", (PyCFunction)runner_current_root_task, METH_NOARGS,
+     NULL},
+    {"current_statistics", (PyCFunction)runner_current_statistics,
+     METH_NOARGS, NULL},
+    {"current_trio_token", (PyCFunction)runner_current_trio_token,
+     METH_NOARGS, NULL},
+
+    {"attach", (PyCFunction)tac_guest_attach, METH_NOARGS, runner_attach_doc},
+    {"detach", (PyCFunction)tac_guest_detach, METH_NOARGS, runner_detach_doc},
+    {"begin_turn", (PyCFunction)tac_guest_begin_turn, METH_NOARGS,
+     runner_begin_turn_doc},
+    {"get_events", (PyCFunction)tac_guest_get_events, METH_O,
+     runner_get_events_doc},
+    {"finish_turn", (PyCFunction)tac_guest_finish_turn, METH_O,
+     runner_finish_turn_doc},
+    {"force_guest_tick_asap", (PyCFunction)tac_guest_force_guest_tick_asap,
+     METH_NOARGS,
+     "force_guest_tick_asap($self, /)\n--\n\n"
+     "End the wait of a guest's host, if it waits."},
+    {"reschedule", (PyCFunction)(void (*)(void))runner_reschedule,
+     METH_FASTCALL,
+     "reschedule($self, task, next_send=None, /)\n--\n\n"
+     "As trio.lowlevel.reschedule, whichever thread's run this is."},
+
     {"drive", (PyCFunction)runner_drive, METH_NOARGS, runner_drive_doc},
     {"call_inside", (PyCFunction)(void (*)(void))runner_call_inside,
      METH_FASTCALL, runner_enter_doc},
@@ -611,21 +631,8 @@ static PyMethodDef runner_methods[] = {
      METH_FASTCALL,
      "run_sync_soon($self, fn, /)\n--\n\n"
      "As TrioToken.run_sync_soon.  Thread-safe: yes."},
-    {"take_outcome", (PyCFunction)runner_take_outcome, METH_NOARGS,
-     runner_take_outcome_doc},
-    {NULL},
-};
-
-static PyGetSetDef runner_getset[] = {
-    {"tasks", (getter)runner_get_tasks, NULL, "A list of all live tasks."},
-    {"clock", (getter)runner_get_clock, NULL, "The run's clock."},
-    {"instruments", (getter)runner_get_instruments, NULL,
-     "A copy of the dict of instruments."},
-    {"init_task", (getter)runner_get_init_task, NULL,
-     "The root of the task tree."},
-    {"system_nursery", (getter)runner_get_system_nursery,
-     (setter)runner_set_system_nursery, "Where system tasks live."},
-    {"__dict__", PyObject_GenericGetDict, PyObject_GenericSetDict, NULL},
+    {"get_outcome", (PyCFunction)runner_get_outcome, METH_NOARGS,
+     runner_get_outcome_doc},
     {NULL},
 };
 
@@ -635,9 +642,8 @@ static PyMemberDef runner_members[] = {
     {"_locals", T_OBJECT, offsetof(TacRunner, locals), READONLY},
     {"system_context", T_OBJECT, offsetof(TacRunner, system_context),
      READONLY, "The context that system tasks get a copy of."},
-    {"clock_autojump_threshold", T_DOUBLE,
-     offsetof(TacRunner, autojump_threshold_s), 0,
-     "Seconds of real idle time after which the clock may jump."},
+    {"deterministic", T_BOOL, offsetof(TacRunner, deterministic), 0,
+     "Let the order of tasks be a function of the seed alone."},
     {"ki_pending", T_BOOL, offsetof(TacRunner, ki_pending), 0,
      "A KeyboardInterrupt waits to be delivered."},
     {"strict_exception_groups", T_BOOL, offsetof(TacRunner, strict),
@@ -662,7 +668,7 @@ static PyType_Slot runner_slots[] = {
     {Py_tp_clear, runner_tp_clear},
     {Py_tp_dealloc, runner_tp_dealloc},
     {Py_tp_methods, runner_methods},
-    {Py_tp_getset, runner_getset},
+    {Py_tp_getset, tac_run_view_getset},
     {Py_tp_members, runner_members},
     {0, NULL},
 };

@@ -260,6 +260,12 @@ runvar_token_tp_dealloc(TacRunVarToken *token)
     Py_DECREF(type);
 }
 
+static PyMethodDef runvar_token_methods[] = {
+    {"__class_getitem__", Py_GenericAlias, METH_O | METH_CLASS,
+     "For use in annotations."},
+    {NULL},
+};
+
 static PyMemberDef runvar_token_members[] = {
     {"var", T_OBJECT, offsetof(TacRunVarToken, var), READONLY,
      "The variable that was set."},
@@ -271,6 +277,7 @@ static PyType_Slot runvar_token_slots[] = {
     {Py_tp_traverse, runvar_token_tp_traverse},
     {Py_tp_clear, runvar_token_tp_clear},
     {Py_tp_dealloc, runvar_token_tp_dealloc},
+    {Py_tp_methods, runvar_token_methods},
     {Py_tp_members, runvar_token_members},
     {0, NULL},
 };

@@ -410,8 +410,8 @@ scope_corrupted(PyObject **exc, const char *format, ...)
     return 0;
 }
 
-static bool
-scope_encloses(const TacScope *scope, const TacScope *other)
+bool
+tac_scope_encloses(const TacScope *scope, const TacScope *other)
 {
     for (; other != NULL; other = other->parent) {
         if (other == scope) {
@@ -432,7 +432,7 @@ scope_leave(TacScope *scope, TacTask *task, PyObject **exc)
     if (scope->abandoned) {
         return 0;
     }
-    if (!scope_encloses(scope, inmost)) {
+    if (!tac_scope_encloses(scope, inmost)) {
         scope_corrupted(exc,
                         "Cancel scope stack corrupted: attempted to exit %R "
                         "from unrelated %R" TAC_MISNESTING_ADVICE,

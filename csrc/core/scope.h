@@ -86,6 +86,9 @@ int tac_scope_check_deadline(TacScope *scope);
 /* Hang the scope under another parent (or none) and recalculate. */
 int tac_scope_set_parent(TacScope *scope, TacScope *parent);
 
+/* Whether `other` is this scope or lies inside of it. */
+bool tac_scope_encloses(const TacScope *scope, const TacScope *other);
+
 /* -inf when cancelled, else the earliest deadline up to a shield.
  * Python code: none. */
 double tac_scope_effective_deadline(const TacScope *scope);

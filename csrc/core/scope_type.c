@@ -155,8 +155,15 @@ scope_tp_repr(TacScope *scope)
                       fabs(scope->deadline - now),
                       scope->deadline >= now ? "from now" : "ago");
     }
-    return PyUnicode_FromFormat("<trio_asyncio_c.CancelScope at %p, %s%s>",
-                                scope, binding, state);
+    PyObject *module = PyObject_GetAttr((PyObject *)Py_TYPE(scope),
+                                        scope->state->str___module__);
+    if (module == NULL) {
+        return NULL;
+    }
+    PyObject *repr = PyUnicode_FromFormat("<%S.CancelScope at %p, %s%s>",
+                                          module, scope, binding, state);
+    Py_DECREF(module);
+    return repr;
 }
 
 PyDoc_STRVAR(scope_enter_doc,
@@ -249,21 +256,54 @@ scope_py_cancel(TacScope *scope, PyObject *const *args, Py_ssize_t nargs,
     Py_RETURN_NONE;
 }
 
-/* _cancel(source, reason, source_task): for the run's own reasons. */
+/* _cancel(reason), for the run's own reasons: a CancelReason, or None. */
 static PyObject *
-scope_py_cancel_for(TacScope *scope, PyObject *const *args, Py_ssize_t nargs)
+scope_py_cancel_for(TacScope *scope, PyObject *reason)
 {
-    if (nargs != 3) {
-        PyErr_SetString(PyExc_TypeError, "_cancel() takes 3 arguments");
+    if (reason != Py_None
+        && !(PyTuple_Check(reason) && PyTuple_GET_SIZE(reason) == 3))
+    {
+        PyErr_Format(PyExc_TypeError, "a CancelReason is needed, not %.200s",
+                     Py_TYPE(reason)->tp_name);
         return NULL;
     }
-    PyObject *reason = tac_scope_reason(args[0], args[1], args[2]);
-    int rc = reason == NULL ? -1 : tac_scope_cancel(scope, reason);
-    Py_XDECREF(reason);
-    if (rc < 0) {
+    if (tac_scope_cancel(scope, reason == Py_None ? NULL : reason) < 0) {
         return NULL;
     }
     Py_RETURN_NONE;
+}
+
+/* _close(exc): the exit as a function; what of the error remains is returned.
+ * A wrong exit's RuntimeError is returned as well. */
+static PyObject *
+scope_py_close(TacScope *scope, PyObject *exc)
+{
+    TacTask *task = tac_task_current(scope->state);
+    if (task == NULL) {
+        return NULL;
+    }
+    PyObject *remaining = exc == Py_None ? NULL : Py_NewRef(exc);
+    Py_INCREF(scope);
+    int rc = tac_scope_close(scope, task, &remaining);
+    Py_DECREF(scope);
+    if (rc < 0) {
+        Py_XDECREF(remaining);
+        return NULL;
+    }
+    return remaining == NULL ? Py_NewRef(Py_None) : remaining;
+}
+
+static PyObject *
+scope_get_cancel_reason(TacScope *scope, void *closure)
+{
+    PyObject *hook = scope->state->hook_cancel_reason;
+    if (scope->reason == NULL) {
+        Py_RETURN_NONE;
+    }
+    if (hook == NULL || !PyTuple_CheckExact(scope->reason)) {
+        return Py_NewRef(scope->reason);
+    }
+    return PyObject_CallObject(hook, scope->reason);
 }
 
 static int
@@ -427,14 +467,23 @@ scope_get_cancel_status(TacScope *scope, void *closure)
     return tac_cancel_status(scope->active ? scope : NULL);
 }
 
+/* What the run's heap of deadlines has for this scope; inf: nothing. */
+static PyObject *
+scope_get_registered_deadline(TacScope *scope, void *closure)
+{
+    return PyFloat_FromDouble(tac_timer_is_armed(&scope->timer)
+                                  ? scope->deadline
+                                  : Py_HUGE_VAL);
+}
+
 static PyMethodDef scope_methods[] = {
     {"__enter__", (PyCFunction)scope_py_enter, METH_NOARGS, scope_enter_doc},
     {"__exit__", (PyCFunction)(void (*)(void))scope_py_exit, METH_FASTCALL,
      scope_exit_doc},
     {"cancel", (PyCFunction)(void (*)(void))scope_py_cancel,
      METH_FASTCALL | METH_KEYWORDS, scope_cancel_doc},
-    {"_cancel", (PyCFunction)(void (*)(void))scope_py_cancel_for,
-     METH_FASTCALL, NULL},
+    {"_cancel", (PyCFunction)scope_py_cancel_for, METH_O, NULL},
+    {"_close", (PyCFunction)scope_py_close, METH_O, NULL},
     {NULL},
 };
 
@@ -452,6 +501,9 @@ static PyGetSetDef scope_getset[] = {
     {"cancel_called", (getter)scope_get_cancel_called, NULL,
      "True once cancel() was called or the deadline has passed."},
     {"_cancel_status", (getter)scope_get_cancel_status, NULL, NULL},
+    {"_cancel_reason", (getter)scope_get_cancel_reason, NULL, NULL},
+    {"_registered_deadline", (getter)scope_get_registered_deadline, NULL,
+     NULL},
     {NULL},
 };
 
@@ -460,8 +512,10 @@ static PyMemberDef scope_members[] = {
      READONLY, "True if the scope ended a Cancelled on its way out."},
     {"_has_been_entered", T_BOOL, offsetof(TacScope, entered), READONLY},
     {"_cancel_called", T_BOOL, offsetof(TacScope, cancel_called), READONLY},
-    {"_cancel_reason", T_OBJECT, offsetof(TacScope, reason), READONLY},
     {"_shield", T_BOOL, offsetof(TacScope, shield), READONLY},
+    {"_deadline", T_DOUBLE, offsetof(TacScope, deadline), READONLY},
+    {"_relative_deadline", T_DOUBLE, offsetof(TacScope, relative_deadline),
+     READONLY},
     {"__weaklistoffset__", T_PYSSIZET, offsetof(TacScope, weakrefs),
      READONLY},
     {NULL},

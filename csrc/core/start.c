@@ -412,5 +412,7 @@ tac_start_add_types(PyObject *module, TacState *state)
 {
     state->task_status_type =
         (PyTypeObject *)PyType_FromModuleAndSpec(module, &status_spec, NULL);
-    return state->task_status_type == NULL ? -1 : 0;
+    return state->task_status_type == NULL
+               ? -1
+               : PyModule_AddType(module, state->task_status_type);
 }

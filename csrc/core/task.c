@@ -15,6 +15,7 @@
 #include "core/run.h"
 #include "core/scope.h"
 #include "core/trap.h"
+#include "core/wait.h"
 
 TacTask *
 tac_task_current(TacState *state)
@@ -39,6 +40,7 @@ tac_task_make_runnable(struct tac_task *task)
     if (!tac_list_is_linked(&task->run_node)) {
         task->abortable = false;
         tac_list_append(&task->runner->run_queue, &task->run_node);
+        tac_runner_poke(task->runner);
     }
 }
 
@@ -182,6 +184,40 @@ task_throw(TacTask *task, PyObject *coro, PyObject **result)
     return *result == NULL ? PYGEN_ERROR : PYGEN_RETURN;
 }
 
+/* A trap that is no C awaitable gets the outcome itself, and unwraps it. */
+static PySendResult
+task_send_outcome(TacTask *task, PyObject *coro, PyObject **result)
+{
+    PyObject *value = task->resume_value, *error = task->resume_error;
+    task->resume_value = task->resume_error = NULL;
+    task->sends_outcome = false;
+    Py_CLEAR(task->trap);
+    PyObject *outcome = PyObject_CallFunctionObjArgs(
+        task->base.runner->state->hook_outcome,
+        value == NULL ? Py_None : value, error == NULL ? Py_None : error,
+        NULL);
+    Py_XDECREF(value);
+    Py_XDECREF(error);
+    if (outcome == NULL) {
+        return PYGEN_ERROR;
+    }
+    PySendResult sent = PyIter_Send(coro, outcome, result);
+    Py_DECREF(outcome);
+    return sent;
+}
+
+static inline PySendResult
+task_send(TacTask *task, PyObject *coro, PyObject **result)
+{
+    if (task->throws) {
+        return task_throw(task, coro, result);
+    }
+    if (task->sends_outcome) {
+        return task_send_outcome(task, coro, result);
+    }
+    return PyIter_Send(coro, Py_None, result);
+}
+
 /* Resume the coroutine in its context.  Both are read anew at every step and
  * held across it, for user code may replace them meanwhile. */
 static PySendResult
@@ -192,8 +228,7 @@ task_resume(TacTask *task, PyObject **result)
     *result = NULL;
     if (PyContext_Enter(context) == 0) {
         PyObject *coro = Py_NewRef(task->coro);
-        sent = task->throws ? task_throw(task, coro, result)
-                            : PyIter_Send(coro, Py_None, result);
+        sent = task_send(task, coro, result);
         Py_DECREF(coro);
         PyObject *error = sent == PYGEN_ERROR ? PyErr_GetRaisedException()
                                               : NULL;
@@ -208,21 +243,6 @@ task_resume(TacTask *task, PyObject **result)
     }
     Py_DECREF(context);
     return sent;
-}
-
-/* The coroutine yielded something that is no trap's: a foreign await.  The
- * error goes in by throw(), for it is the foreign awaitable that must see
- * it. */
-static int
-task_foreign_yield(TacTask *task, PyObject *message)
-{
-    PyObject *error = PyObject_CallOneArg(
-        task->base.runner->state->hook_foreign_yield, message);
-    if (error == NULL) {
-        return -1;
-    }
-    task->throws = true;
-    return tac_task_reschedule(task, NULL, error);
 }
 
 static int
@@ -254,11 +274,67 @@ task_detach(TacTask *task)
     return rc;
 }
 
+/* Do as a trap of somebody else's says: `kind` is an enum tac_park, `arg` an
+ * abort function or a final outcome. */
+static int
+task_foreign_trap(TacTask *task, int kind, PyObject *arg)
+{
+    TacState *state = task->base.runner->state;
+    task->sends_outcome = true;
+    switch (kind) {
+    case TAC_PARK_YIELD:
+        return tac_task_reschedule(task, NULL, NULL);
+    case TAC_PARK_DETACH:
+        if (tac_outcome_read(state, arg, &task->resume_value,
+                             &task->resume_error)
+            < 0)
+        {
+            return -1;
+        }
+        return task_detach(task);
+    default:
+        Py_XSETREF(task->trap, tac_wait_foreign_new(state, task, arg));
+        return task->trap == NULL ? -1 : task_park(task);
+    }
+}
+
+/* The coroutine yielded what is no trap of ours.  A hook says what it is: a
+ * (kind, argument) for a trap that is written in Python, or an error for a
+ * foreign await.  The error goes in by throw(), for it is the foreign
+ * awaitable that must see it. */
+static int
+task_foreign_yield(TacTask *task, PyObject *message)
+{
+    PyObject *answer = PyObject_CallOneArg(
+        task->base.runner->state->hook_foreign_yield, message);
+    if (answer == NULL) {
+        return -1;
+    }
+    if (PyExceptionInstance_Check(answer)) {
+        task->throws = true;
+        return tac_task_reschedule(task, NULL, answer);
+    }
+    int kind;
+    PyObject *arg;
+    int rc = PyArg_ParseTuple(answer, "iO", &kind, &arg)
+                 ? task_foreign_trap(task, kind, arg)
+                 : -1;
+    Py_DECREF(answer);
+    return rc;
+}
+
 static int
 task_handle_yield(TacTask *task, PyObject *message)
 {
     enum tac_park park = task->park;
     task->park = TAC_PARK_NONE;
+    if (task->broken) {
+        PyErr_Format(PyExc_TypeError,
+                     "the statistics of %R were replaced by something that "
+                     "is no int",
+                     task);
+        return -1;
+    }
     task->schedule_points++;
     if (message != task->base.runner->state->marker) {
         return task_foreign_yield(task, message);

@@ -113,8 +113,11 @@ typedef struct TacTask {
     unsigned long schedule_points;
     enum tac_park park;
     bool throws;       /* resume_error goes in by coro.throw() */
+    bool sends_outcome; /* the result goes in as an outcome: the coroutine
+                         * awaits somebody's own trap */
     bool resumed;      /* rescheduled, so the next resume is the runner's */
     bool ki_protected; /* where no frame says otherwise */
+    bool broken;       /* its statistics are: the next step fails */
     PyObject *weakrefs;
 } TacTask;
 

@@ -5,6 +5,7 @@
 #include "core/scope.h"
 #include "core/task.h"
 #include "core/trap.h"
+#include "core/wait.h"
 
 #include <structmember.h>
 
@@ -250,6 +251,85 @@ task_get_context(TacTask *task, void *closure)
     return Py_NewRef(task->context == NULL ? Py_None : task->context);
 }
 
+/* The statistics.  Trio's are plain attributes, and its tests break the run
+ * loop by assigning what cannot be counted on: that is kept, as an error of
+ * the task's next step. */
+static int
+task_set_points(TacTask *task, PyObject *value, unsigned long *points)
+{
+    unsigned long number = 0;
+    if (value != NULL && PyLong_Check(value)) {
+        number = PyLong_AsUnsignedLong(value);
+        if (number == (unsigned long)-1 && PyErr_Occurred()) {
+            return -1;
+        }
+    }
+    else {
+        task->broken = true;
+    }
+    *points = number;
+    return 0;
+}
+
+static PyObject *
+task_get_cancel_points(TacTask *task, void *closure)
+{
+    return PyLong_FromUnsignedLong(task->cancel_points);
+}
+
+static int
+task_set_cancel_points(TacTask *task, PyObject *value, void *closure)
+{
+    return task_set_points(task, value, &task->cancel_points);
+}
+
+static PyObject *
+task_get_schedule_points(TacTask *task, void *closure)
+{
+    return PyLong_FromUnsignedLong(task->schedule_points);
+}
+
+static int
+task_set_schedule_points(TacTask *task, PyObject *value, void *closure)
+{
+    return task_set_points(task, value, &task->schedule_points);
+}
+
+/* The outcome that the task's next step gets, for debuggers; None unless it
+ * was rescheduled; None for its first step, too. */
+static PyObject *
+task_get_next_send(TacTask *task, void *closure)
+{
+    TacState *state = PyType_GetModuleState(Py_TYPE(task));
+    bool started = task->schedule_points != 0;
+    if (!task->resumed || !started) {
+        Py_RETURN_NONE;
+    }
+    return PyObject_CallFunctionObjArgs(
+        state->hook_outcome,
+        task->resume_value == NULL ? Py_None : task->resume_value,
+        task->resume_error == NULL ? Py_None : task->resume_error, NULL);
+}
+
+static PyObject *
+task_get_next_send_fn(TacTask *task, void *closure)
+{
+    if (!task->resumed || task->coro == NULL) {
+        Py_RETURN_NONE;
+    }
+    return PyObject_GetAttrString(task->coro,
+                                  task->throws ? "throw" : "send");
+}
+
+/* Of a wait that is written in Python; what C waits for needs none. */
+static PyObject *
+task_get_abort_func(TacTask *task, void *closure)
+{
+    bool python = task->base.abortable && task->trap != NULL
+                  && task->trap->ops == &tac_wait_task_rescheduled_ops;
+    return Py_NewRef(python ? task->trap->first : Py_None);
+}
+
 static PyObject *
 task_iter_await_frames(TacTask *task, PyObject *noargs)
 {
@@ -284,6 +364,13 @@ static PyGetSetDef task_getset[] = {
     {"_runner", (getter)task_get_runner, NULL, NULL},
     {"_cancel_status", (getter)task_get_cancel_status, NULL,
      "The place of the task's innermost cancel scope in the tree."},
+    {"_cancel_points", (getter)task_get_cancel_points,
+     (setter)task_set_cancel_points, NULL},
+    {"_schedule_points", (getter)task_get_schedule_points,
+     (setter)task_set_schedule_points, NULL},
+    {"_next_send", (getter)task_get_next_send, NULL, NULL},
+    {"_next_send_fn", (getter)task_get_next_send_fn, NULL, NULL},
+    {"_abort_func", (getter)task_get_abort_func, NULL, NULL},
     {NULL},
 };
 
@@ -292,10 +379,6 @@ static PyMemberDef task_members[] = {
     {"custom_sleep_data", T_OBJECT, offsetof(TacTask, custom_sleep_data), 0,
      "For whoever put the task to sleep; None again when it wakes."},
     {"_counter", T_ULONGLONG, offsetof(TacTask, counter), READONLY, NULL},
-    {"_cancel_points", T_ULONG, offsetof(TacTask, cancel_points), READONLY,
-     NULL},
-    {"_schedule_points", T_ULONG, offsetof(TacTask, schedule_points),
-     READONLY, NULL},
     {"_ki_protected", T_BOOL, offsetof(TacTask, ki_protected), 0, NULL},
     {"__weaklistoffset__", T_PYSSIZET, offsetof(TacTask, weakrefs), READONLY},
     {NULL},
@@ -331,6 +414,14 @@ tac_task_add_types(PyObject *module, TacState *state)
     state->task_type =
         (PyTypeObject *)PyType_FromModuleAndSpec(module, &task_spec, NULL);
     if (state->task_type == NULL) {
+        return -1;
+    }
+    /* What a foreign yield can be taken for. */
+    if (PyModule_AddIntConstant(module, "PARK_WAIT", TAC_PARK_WAIT) < 0
+        || PyModule_AddIntConstant(module, "PARK_YIELD", TAC_PARK_YIELD) < 0
+        || PyModule_AddIntConstant(module, "PARK_DETACH", TAC_PARK_DETACH)
+               < 0)
+    {
         return -1;
     }
     return PyModule_AddType(module, state->task_type);

@@ -146,6 +146,18 @@ const struct tac_trap_ops tac_wait_task_rescheduled_ops = {
     .abort = wait_abort,
 };
 
+TacTrap *
+tac_wait_foreign_new(TacState *state, TacTask *task, PyObject *abort_func)
+{
+    TacTrap *trap = tac_trap_new(state, &tac_wait_task_rescheduled_ops,
+                                 abort_func, NULL);
+    if (trap != NULL) {
+        trap->life = TAC_TRAP_WAITING;
+        trap->task = (TacTask *)Py_NewRef(task);
+    }
+    return trap;
+}
+
 /* Detaching --------------------------------------------------------------- */
 
 int

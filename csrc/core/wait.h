@@ -16,6 +16,11 @@ extern const struct tac_trap_ops tac_permanently_detach_ops;
 /* first: the task; second: what the foreign runner shall get. */
 extern const struct tac_trap_ops tac_reattach_ops;
 
+/* A wait_task_rescheduled that is begun already: for a task that yielded as
+ * much by itself.  Returns: new ref | NULL+exc. */
+TacTrap *tac_wait_foreign_new(TacState *state, struct TacTask *task,
+                              PyObject *abort_func);
+
 /* Read an outcome, ours or the outcome library's: `*value` or `*error` gets
  * a new reference.  0, or -1 with TypeError. */
 int tac_outcome_read(TacState *state, PyObject *outcome, PyObject **value,

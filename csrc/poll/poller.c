@@ -9,6 +9,9 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
+#include <math.h>
+#include <poll.h>
 #include <stddef.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -38,7 +41,8 @@ poller_acquire_gil(struct ev_loop *loop) EV_NOEXCEPT
 static void
 poller_on_wake(struct ev_loop *loop, ev_async *wake, int revents)
 {
-    /* Nothing to do: the wait has ended, and the turn looks at its queues. */
+    /* The wait has ended, and the turn looks at its queues. */
+    poller_of(loop)->events++;
 }
 
 static void
@@ -62,8 +66,9 @@ poller_on_io(struct ev_loop *loop, ev_io *io, int revents)
     watch->ready(watch, revents & EV_ERROR ? EBADF : 0);
 }
 
+/* Somebody wrote bytes only to end the wait. */
 static void
-poller_on_signal(struct ev_loop *loop, ev_io *io, int revents)
+poller_on_bytes(struct ev_loop *loop, ev_io *io, int revents)
 {
     char bytes[64];
     poller_of(loop)->events++;
@@ -92,8 +97,21 @@ tac_poller_open(struct tac_poller *poller)
     ev_async_init(&poller->wake, poller_on_wake);
     ev_async_start(poller->loop, &poller->wake);
     ev_timer_init(&poller->timer, poller_on_timer, 0., 0.);
-    ev_io_init(&poller->signals, poller_on_signal, -1, 0);
+    ev_io_init(&poller->signals, poller_on_bytes, -1, 0);
+    ev_io_init(&poller->outside, poller_on_bytes, -1, 0);
+    poller->outside_write = poller->backend_fd = -1;
     return 0;
+}
+
+static void
+poller_close_outside(struct tac_poller *poller)
+{
+    if (poller->outside_write >= 0) {
+        ev_io_stop(poller->loop, &poller->outside);
+        close(poller->outside.fd);
+        close(poller->outside_write);
+        poller->outside_write = poller->backend_fd = -1;
+    }
 }
 
 void
@@ -105,6 +123,7 @@ tac_poller_close(struct tac_poller *poller)
     ev_timer_stop(poller->loop, &poller->timer);
     ev_async_stop(poller->loop, &poller->wake);
     ev_io_stop(poller->loop, &poller->signals);
+    poller_close_outside(poller);
     ev_loop_destroy(poller->loop);
     poller->loop = NULL;
     PyMem_Free(poller->changed);
@@ -201,9 +220,94 @@ tac_poller_poll(struct tac_poller *poller, double timeout_s)
 void
 tac_poller_wake(struct tac_poller *poller)
 {
-    if (poller->loop != NULL) {
-        ev_async_send(poller->loop, &poller->wake);
+    if (poller->loop == NULL) {
+        return;
     }
+    if (poller->outside_write < 0) {
+        ev_async_send(poller->loop, &poller->wake);
+        return;
+    }
+    /* libev writes to its own pipe only during its own waits.  A full pipe
+     * has woken the waiter already. */
+    ssize_t written = write(poller->outside_write, "", 1);
+    (void)written;
+}
+
+/* Waits outside of libev --------------------------------------------------- */
+
+/* A watcher that embeds one loop into another waits for the backend's fd of
+ * the inner one: that is the documented way to it. */
+static int
+poller_find_backend_fd(struct ev_loop *loop)
+{
+    if ((ev_backend(loop) & ev_embeddable_backends()) == 0) {
+        return -1;
+    }
+    struct ev_loop *helper = ev_loop_new(EVFLAG_AUTO | EVFLAG_NOENV);
+    if (helper == NULL) {
+        return -1;
+    }
+    ev_embed embed;
+    ev_embed_init(&embed, NULL, loop);
+    ev_embed_start(helper, &embed);
+    int fd = embed.io.fd;
+    ev_embed_stop(helper, &embed);
+    ev_loop_destroy(helper);
+    return fd;
+}
+
+static int
+poller_make_pipe(int fds[2])
+{
+    if (pipe(fds) < 0) {
+        return -1;
+    }
+    for (int i = 0; i < 2; i++) {
+        if (fcntl(fds[i], F_SETFD, FD_CLOEXEC) < 0
+            || fcntl(fds[i], F_SETFL, O_NONBLOCK) < 0)
+        {
+            int error = errno;
+            close(fds[0]);
+            close(fds[1]);
+            errno = error;
+            return -1;
+        }
+    }
+    return 0;
+}
+
+int
+tac_poller_open_outside(struct tac_poller *poller)
+{
+    int fds[2];
+    poller->backend_fd = poller_find_backend_fd(poller->loop);
+    if (poller->backend_fd < 0) {
+        PyErr_Format(PyExc_RuntimeError,
+                     "libev's backend %s cannot be waited for from outside",
+                     tac_poller_backend_name(poller));
+        return -1;
+    }
+    if (poller_make_pipe(fds) < 0) {
+        PyErr_SetFromErrno(PyExc_OSError);
+        return -1;
+    }
+    poller->outside_write = fds[1];
+    ev_io_set(&poller->outside, fds[0], EV_READ);
+    ev_io_start(poller->loop, &poller->outside);
+    return 0;
+}
+
+bool
+tac_poller_wait_outside(struct tac_poller *poller, double timeout_s)
+{
+    struct pollfd waited = {.fd = poller->backend_fd, .events = POLLIN};
+    double timeout_ms = ceil(timeout_s * 1000.);
+    int ready;
+    Py_BEGIN_ALLOW_THREADS
+    ready = poll(&waited, 1, timeout_ms < INT_MAX ? (int)timeout_ms : INT_MAX);
+    Py_END_ALLOW_THREADS
+    /* Interrupted counts as woken: then the turn looks for itself. */
+    return ready != 0;
 }
 
 void

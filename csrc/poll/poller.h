@@ -27,6 +27,9 @@ struct tac_poller {
     PyThreadState *saved;   /* non-NULL while the GIL is let go */
     unsigned events;        /* watches that fired in this poll */
     ev_io signals;          /* of tac_poller_watch_signals */
+    ev_io outside;          /* the wake-up of waits outside: see below */
+    int outside_write;      /* owned: its writing end; -1: not opened */
+    int backend_fd;         /* borrowed from libev; valid while opened */
     struct tac_list armed;  /* of tac_watch.node */
     int *changed;           /* owned: fds armed or disarmed since a poll */
     int changed_len;
@@ -74,6 +77,21 @@ void tac_poller_wake(struct tac_poller *poller);
 /* Let bytes that arrive on `fd` (non-blocking; read and dropped) end waits:
  * the far end of signal.set_wakeup_fd(). */
 void tac_poller_watch_signals(struct tac_poller *poller, int fd);
+
+/* Waits outside of libev: another thread sleeps, a host loop's thread polls.
+ *
+ * libev is not thread-safe, but its backend's own fd becomes readable when
+ * one of the watched fds is ready.  So the sleeping thread only looks at that
+ * one fd, and all calls into libev stay with the runner's thread. */
+
+/* Prepare such waits; from here on tac_poller_wake() ends them.  Returns 0,
+ * or -1 with OSError, or RuntimeError where the backend has no fd. */
+int tac_poller_open_outside(struct tac_poller *poller);
+
+/* Sleep until something is ready or woken, or for `timeout_s` seconds.
+ * Returns whether it was woken.  Any thread that holds the GIL, one at a
+ * time, after a poll with no change of watches since. */
+bool tac_poller_wait_outside(struct tac_poller *poller, double timeout_s);
 
 /* "epoll", "kqueue", "poll", ... */
 const char *tac_poller_backend_name(const struct tac_poller *poller);

@@ -1,0 +1,178 @@
+/* base/asyncfn.c - AsyncFunction: a callable with a Python function's face. */
+#include "base/asyncfn.h"
+
+#include "base/compat.h"
+
+#include <structmember.h>
+
+typedef struct {
+    PyObject_HEAD
+    vectorcallfunc vectorcall;
+    PyObject *function; /* owned builtin */
+    PyObject *dict;
+    PyObject *weakrefs;
+} TacAsyncFunction;
+
+static PyObject *
+asyncfn_vectorcall(PyObject *self, PyObject *const *args, size_t nargsf,
+                   PyObject *kwnames)
+{
+    /* May be replaced while it is called. */
+    PyObject *function = Py_NewRef(((TacAsyncFunction *)self)->function);
+    PyObject *result = PyObject_Vectorcall(function, args, nargsf, kwnames);
+    Py_DECREF(function);
+    return result;
+}
+
+/* The builtin's own, as attributes that can be set. */
+static int
+asyncfn_copy_names(TacAsyncFunction *async_fn)
+{
+    static const char *const names[] = {"__name__", "__qualname__",
+                                        "__module__", "__doc__"};
+    async_fn->dict = PyDict_New();
+    if (async_fn->dict == NULL) {
+        return -1;
+    }
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        PyObject *value =
+            PyObject_GetAttrString(async_fn->function, names[i]);
+        int rc = value == NULL
+                     ? -1
+                     : PyDict_SetItemString(async_fn->dict, names[i], value);
+        Py_XDECREF(value);
+        if (rc < 0) {
+            return -1;
+        }
+    }
+    return PyDict_SetItemString(async_fn->dict, "__wrapped__",
+                                async_fn->function);
+}
+
+int
+tac_asyncfn_replace(PyObject *module, TacState *state, const char *name)
+{
+    PyTypeObject *type = state->async_function_type;
+    PyObject *function = PyObject_GetAttrString(module, name);
+    TacAsyncFunction *async_fn =
+        function == NULL ? NULL : (TacAsyncFunction *)type->tp_alloc(type, 0);
+    if (async_fn == NULL) {
+        Py_XDECREF(function);
+        return -1;
+    }
+    async_fn->vectorcall = asyncfn_vectorcall;
+    async_fn->function = function;
+    int rc = asyncfn_copy_names(async_fn);
+    if (rc == 0) {
+        rc = PyObject_SetAttrString(module, name, (PyObject *)async_fn);
+    }
+    Py_DECREF(async_fn);
+    return rc;
+}
+
+static int
+asyncfn_tp_traverse(TacAsyncFunction *async_fn, visitproc visit, void *arg)
+{
+    Py_VISIT(Py_TYPE(async_fn));
+    Py_VISIT(async_fn->function);
+    Py_VISIT(async_fn->dict);
+    return 0;
+}
+
+static int
+asyncfn_tp_clear(TacAsyncFunction *async_fn)
+{
+    Py_CLEAR(async_fn->dict);
+    return 0;
+}
+
+static void
+asyncfn_tp_dealloc(TacAsyncFunction *async_fn)
+{
+    PyTypeObject *type = Py_TYPE(async_fn);
+    PyObject_GC_UnTrack(async_fn);
+    if (async_fn->weakrefs != NULL) {
+        PyObject_ClearWeakRefs((PyObject *)async_fn);
+    }
+    Py_XDECREF(async_fn->function);
+    (void)asyncfn_tp_clear(async_fn);
+    type->tp_free(async_fn);
+    Py_DECREF(type);
+}
+
+static PyObject *
+asyncfn_tp_repr(TacAsyncFunction *async_fn)
+{
+    PyObject *name = PyObject_GetAttrString((PyObject *)async_fn,
+                                            "__qualname__");
+    PyObject *repr =
+        name == NULL ? NULL : PyUnicode_FromFormat("<async function %S>", name);
+    Py_XDECREF(name);
+    return repr;
+}
+
+static PyObject *
+asyncfn_get_function(TacAsyncFunction *async_fn, void *closure)
+{
+    return Py_NewRef(async_fn->function);
+}
+
+static int
+asyncfn_set_function(TacAsyncFunction *async_fn, PyObject *value,
+                     void *closure)
+{
+    if (value == NULL || !PyCallable_Check(value)) {
+        PyErr_SetString(PyExc_TypeError, "a callable is needed");
+        return -1;
+    }
+    Py_SETREF(async_fn->function, Py_NewRef(value));
+    return 0;
+}
+
+static PyGetSetDef asyncfn_getset[] = {
+    {"_function", (getter)asyncfn_get_function,
+     (setter)asyncfn_set_function,
+     "What is called: the builtin function, or another in its place."},
+    {"__dict__", PyObject_GenericGetDict, PyObject_GenericSetDict, NULL},
+    {NULL},
+};
+
+static PyMemberDef asyncfn_members[] = {
+    {"__vectorcalloffset__", T_PYSSIZET,
+     offsetof(TacAsyncFunction, vectorcall), READONLY},
+    {"__dictoffset__", T_PYSSIZET, offsetof(TacAsyncFunction, dict),
+     READONLY},
+    {"__weaklistoffset__", T_PYSSIZET, offsetof(TacAsyncFunction, weakrefs),
+     READONLY},
+    {NULL},
+};
+
+static PyType_Slot asyncfn_slots[] = {
+    {Py_tp_call, PyVectorcall_Call},
+    {Py_tp_traverse, asyncfn_tp_traverse},
+    {Py_tp_clear, asyncfn_tp_clear},
+    {Py_tp_dealloc, asyncfn_tp_dealloc},
+    {Py_tp_repr, asyncfn_tp_repr},
+    {Py_tp_getset, asyncfn_getset},
+    {Py_tp_members, asyncfn_members},
+    {0, NULL},
+};
+
+static PyType_Spec asyncfn_spec = {
+    .name = "trio_asyncio_c._core.AsyncFunction",
+    .basicsize = sizeof(TacAsyncFunction),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC
+             | Py_TPFLAGS_HAVE_VECTORCALL | Py_TPFLAGS_DISALLOW_INSTANTIATION,
+    .slots = asyncfn_slots,
+};
+
+int
+tac_asyncfn_add_types(PyObject *module, TacState *state)
+{
+    state->async_function_type =
+        (PyTypeObject *)PyType_FromModuleAndSpec(module, &asyncfn_spec, NULL);
+    if (state->async_function_type == NULL) {
+        return -1;
+    }
+    return PyModule_AddType(module, state->async_function_type);
+}

@@ -1,0 +1,88 @@
+/* core/run_guest.c - guest mode: a turn's halves, called by a host. */
+#include "core/run_guest.h"
+
+#include "base/args.h"
+
+PyObject *
+tac_guest_attach(TacRunner *runner, PyObject *noargs)
+{
+    if (tac_poller_open_outside(&runner->poller) < 0) {
+        return NULL;
+    }
+    runner->is_guest = true;
+    if (tac_running(runner->state) == NULL
+        && PyThread_tss_set(&runner->state->runner_key, runner) != 0)
+    {
+        return PyErr_NoMemory();
+    }
+    Py_RETURN_NONE;
+}
+
+PyObject *
+tac_guest_detach(TacRunner *runner, PyObject *noargs)
+{
+    if (tac_running(runner->state) == runner) {
+        (void)PyThread_tss_set(&runner->state->runner_key, NULL);
+    }
+    Py_RETURN_NONE;
+}
+
+PyObject *
+tac_guest_begin_turn(TacRunner *runner, PyObject *noargs)
+{
+    if (tac_run_begin_turn(runner) < 0) {
+        return NULL;
+    }
+    return PyFloat_FromDouble(runner->wait_s);
+}
+
+PyObject *
+tac_guest_get_events(TacRunner *runner, PyObject *arg)
+{
+    double timeout_s;
+    if (tac_args_double(arg, &timeout_s) < 0) {
+        return NULL;
+    }
+    if (!tac_poller_is_open(&runner->poller)) {
+        PyErr_SetString(runner->state->exc_RunFinishedError,
+                        "run() has exited");
+        return NULL;
+    }
+    if (timeout_s > 0) {
+        if (!runner->is_guest) {
+            PyErr_SetString(PyExc_RuntimeError,
+                            "only a guest's wait is taken out of the turn");
+            return NULL;
+        }
+        return PyBool_FromLong(
+            tac_poller_wait_outside(&runner->poller, timeout_s));
+    }
+    tac_poller_poll(&runner->poller, 0);
+    return PyBool_FromLong(runner->poller.events != 0);
+}
+
+PyObject *
+tac_guest_finish_turn(TacRunner *runner, PyObject *arg)
+{
+    int events = PyObject_IsTrue(arg);
+    if (events < 0) {
+        return NULL;
+    }
+    /* What woke a thread's wait is still to be seen by libev. */
+    tac_poller_poll(&runner->poller, 0);
+    runner->in_turns = true;
+    enum tac_turn turn =
+        tac_run_finish_turn(runner, events || runner->poller.events != 0);
+    runner->in_turns = runner->raised = false;
+    if (turn != TAC_TURN_OK) {
+        return NULL;
+    }
+    return PyBool_FromLong(runner->task_count != 0);
+}
+
+PyObject *
+tac_guest_force_guest_tick_asap(TacRunner *runner, PyObject *noargs)
+{
+    tac_runner_poke(runner);
+    Py_RETURN_NONE;
+}
