@@ -1,7 +1,10 @@
 /* core/iowait.c - wait_readable, wait_writable, notify_closing.
  *
- * The watch is armed when a task begins to wait and disarmed when it stops:
- * an fd that nobody waits for must not wake the poller.
+ * A watch is armed when a task begins to wait.  It stays armed when it fires,
+ * for most tasks read what there is and wait again, and the kernel need not be
+ * told; if it fires once more and nobody waits, it is disarmed.  That is done
+ * for sockets only, where it is certain that a number still stands for the
+ * same open file.
  */
 #include "core/iowait.h"
 
@@ -14,8 +17,12 @@
 
 #define IOWAIT_MIN_CAPACITY 64
 
+/* TacTrap.phase of a wait. */
+enum { IOWAIT_WAITS, IOWAIT_FIRED, IOWAIT_FAILED };
+
 struct tac_io_entry {
     struct tac_watch read, write;
+    struct tac_socket_id read_id, write_id; /* what each was armed for */
     TacTrap *reader, *writer; /* borrowed: linked while they wait */
     struct tac_iowait *iowait;
 };
@@ -52,11 +59,13 @@ tac_iowait_fini(struct tac_iowait *iowait)
  * then, so that notify_closing in between finds it.  No Python code here. */
 static void
 iowait_fire(struct tac_io_entry *entry, struct tac_watch *watch,
-            TacTrap *trap, int error)
+            const struct tac_socket_id *id, TacTrap *trap, int error)
 {
-    tac_watch_disarm(watch);
+    if (error != 0 || trap == NULL || id->inode == 0) {
+        tac_watch_disarm(watch);
+    }
     if (trap != NULL) {
-        trap->phase = (uint8_t)(error != 0);
+        trap->phase = error == 0 ? IOWAIT_FIRED : IOWAIT_FAILED;
         tac_list_unlink(&trap->node);
         tac_list_append(&entry->iowait->ready, &trap->node);
     }
@@ -67,7 +76,7 @@ iowait_on_read(struct tac_watch *watch, int error)
 {
     struct tac_io_entry *entry =
         tac_list_entry(watch, struct tac_io_entry, read);
-    iowait_fire(entry, watch, entry->reader, error);
+    iowait_fire(entry, watch, &entry->read_id, entry->reader, error);
 }
 
 static void
@@ -75,7 +84,7 @@ iowait_on_write(struct tac_watch *watch, int error)
 {
     struct tac_io_entry *entry =
         tac_list_entry(watch, struct tac_io_entry, write);
-    iowait_fire(entry, watch, entry->writer, error);
+    iowait_fire(entry, watch, &entry->write_id, entry->writer, error);
 }
 
 static int
@@ -144,7 +153,7 @@ tac_iowait_deliver(TacRunner *runner)
     while ((node = tac_list_pop_front(&runner->iowait.ready)) != NULL) {
         TacTrap *trap = tac_list_entry(node, TacTrap, node);
         PyObject *error = NULL;
-        if (trap->phase != 0) {
+        if (trap->phase == IOWAIT_FAILED) {
             errno = EBADF;
             PyErr_SetFromErrno(PyExc_OSError);
             error = PyErr_GetRaisedException();
@@ -189,6 +198,8 @@ tac_iowait_notify_closing(TacRunner *runner, int fd)
     int rc = iowait_fail_waiters(
         entry, runner->state->exc_ClosedResourceError, args);
     Py_DECREF(args);
+    tac_watch_disarm(&entry->read);
+    tac_watch_disarm(&entry->write);
     return rc;
 }
 
@@ -201,7 +212,7 @@ iowait_unlink_slot(TacTrap *trap, TacTrap **slot, struct tac_watch *watch,
     if (*slot == trap) {
         *slot = NULL;
         (*count)--;
-        if (watch->poller->loop != NULL) {
+        if (trap->phase == IOWAIT_WAITS && watch->poller->loop != NULL) {
             tac_watch_disarm(watch);
         }
     }
@@ -241,6 +252,16 @@ iowait_refuse(struct tac_io_entry *entry)
     return TAC_TRAP_ERROR;
 }
 
+static void
+iowait_arm(struct tac_watch *watch, struct tac_socket_id *armed_for, int fd,
+           const struct tac_socket_id *id, enum tac_watch_events events)
+{
+    if (!tac_watch_is_armed(watch) || !tac_socket_id_equal(id, armed_for)) {
+        *armed_for = *id;
+        tac_watch_arm(watch, fd, events);
+    }
+}
+
 static enum tac_trap_step
 iowait_begin(TacTrap *trap, TacTask *task, bool writing)
 {
@@ -259,17 +280,20 @@ iowait_begin(TacTrap *trap, TacTask *task, bool writing)
                         "another task is already reading / writing this fd");
         return TAC_TRAP_ERROR;
     }
-    if (tac_poller_check_fd(trap->fd) < 0) {
+    struct tac_socket_id id;
+    if (tac_poller_check_fd(trap->fd, &id) < 0) {
         return iowait_refuse(entry);
     }
     *slot = trap;
     if (writing) {
         runner->iowait.writers++;
-        tac_watch_arm(&entry->write, trap->fd, TAC_WATCH_WRITE);
+        iowait_arm(&entry->write, &entry->write_id, trap->fd, &id,
+                   TAC_WATCH_WRITE);
     }
     else {
         runner->iowait.readers++;
-        tac_watch_arm(&entry->read, trap->fd, TAC_WATCH_READ);
+        iowait_arm(&entry->read, &entry->read_id, trap->fd, &id,
+                   TAC_WATCH_READ);
     }
     return TAC_TRAP_WAIT;
 }

@@ -99,7 +99,8 @@ tac_poller_open(struct tac_poller *poller)
     ev_timer_init(&poller->timer, poller_on_timer, 0., 0.);
     ev_io_init(&poller->signals, poller_on_bytes, -1, 0);
     ev_io_init(&poller->outside, poller_on_bytes, -1, 0);
-    poller->outside_write = poller->backend_fd = -1;
+    poller->outside_write = -1;
+    poller->helper = NULL;
     return 0;
 }
 
@@ -110,7 +111,11 @@ poller_close_outside(struct tac_poller *poller)
         ev_io_stop(poller->loop, &poller->outside);
         close(poller->outside.fd);
         close(poller->outside_write);
-        poller->outside_write = poller->backend_fd = -1;
+        poller->outside_write = -1;
+    }
+    if (poller->helper != NULL) {
+        ev_loop_destroy(poller->helper);
+        poller->helper = NULL;
     }
 }
 
@@ -236,24 +241,32 @@ tac_poller_wake(struct tac_poller *poller)
 /* Waits outside of libev --------------------------------------------------- */
 
 /* A watcher that embeds one loop into another waits for the backend's fd of
- * the inner one: that is the documented way to it. */
+ * the inner one: that is the documented way to it.  libev makes itself a new
+ * one now and then, so it is asked each time; that is no system call. */
 static int
-poller_find_backend_fd(struct ev_loop *loop)
+poller_backend_fd(struct tac_poller *poller)
 {
-    if ((ev_backend(loop) & ev_embeddable_backends()) == 0) {
+    ev_embed_stop(poller->helper, &poller->embed);
+    ev_embed_start(poller->helper, &poller->embed);
+    return poller->embed.io.fd;
+}
+
+static int
+poller_open_helper(struct tac_poller *poller)
+{
+    if ((ev_backend(poller->loop) & ev_embeddable_backends()) == 0) {
+        PyErr_Format(PyExc_RuntimeError,
+                     "libev's backend %s cannot be waited for from outside",
+                     tac_poller_backend_name(poller));
         return -1;
     }
-    struct ev_loop *helper = ev_loop_new(EVFLAG_AUTO | EVFLAG_NOENV);
-    if (helper == NULL) {
+    poller->helper = ev_loop_new(EVFLAG_AUTO | EVFLAG_NOENV);
+    if (poller->helper == NULL) {
+        PyErr_SetFromErrno(PyExc_OSError);
         return -1;
     }
-    ev_embed embed;
-    ev_embed_init(&embed, NULL, loop);
-    ev_embed_start(helper, &embed);
-    int fd = embed.io.fd;
-    ev_embed_stop(helper, &embed);
-    ev_loop_destroy(helper);
-    return fd;
+    ev_embed_init(&poller->embed, NULL, poller->loop);
+    return 0;
 }
 
 static int
@@ -280,11 +293,7 @@ int
 tac_poller_open_outside(struct tac_poller *poller)
 {
     int fds[2];
-    poller->backend_fd = poller_find_backend_fd(poller->loop);
-    if (poller->backend_fd < 0) {
-        PyErr_Format(PyExc_RuntimeError,
-                     "libev's backend %s cannot be waited for from outside",
-                     tac_poller_backend_name(poller));
+    if (poller_open_helper(poller) < 0) {
         return -1;
     }
     if (poller_make_pipe(fds) < 0) {
@@ -300,7 +309,8 @@ tac_poller_open_outside(struct tac_poller *poller)
 bool
 tac_poller_wait_outside(struct tac_poller *poller, double timeout_s)
 {
-    struct pollfd waited = {.fd = poller->backend_fd, .events = POLLIN};
+    struct pollfd waited = {.fd = poller_backend_fd(poller),
+                            .events = POLLIN};
     double timeout_ms = ceil(timeout_s * 1000.);
     int ready;
     Py_BEGIN_ALLOW_THREADS
@@ -373,7 +383,7 @@ tac_watch_disarm(struct tac_watch *watch)
 }
 
 int
-tac_poller_check_fd(int fd)
+tac_poller_check_fd(int fd, struct tac_socket_id *id)
 {
     struct stat st;
     if (fstat(fd, &st) < 0) {
@@ -384,6 +394,10 @@ tac_poller_check_fd(int fd)
         errno = EPERM;
         PyErr_SetFromErrno(PyExc_OSError);
         return -1;
+    }
+    if (id != NULL) {
+        id->device = st.st_dev;
+        id->inode = S_ISSOCK(st.st_mode) ? st.st_ino : 0;
     }
     return 0;
 }

@@ -19,6 +19,7 @@
 #include <Python.h>
 #include <ev.h>
 #include <stdbool.h>
+#include <sys/types.h>
 
 struct tac_poller {
     struct ev_loop *loop;   /* owned; NULL when closed */
@@ -29,7 +30,8 @@ struct tac_poller {
     ev_io signals;          /* of tac_poller_watch_signals */
     ev_io outside;          /* the wake-up of waits outside: see below */
     int outside_write;      /* owned: its writing end; -1: not opened */
-    int backend_fd;         /* borrowed from libev; valid while opened */
+    struct ev_loop *helper; /* owned: with `embed`, tells the backend's fd */
+    ev_embed embed;
     struct tac_list armed;  /* of tac_watch.node */
     int *changed;           /* owned: fds armed or disarmed since a poll */
     int changed_len;
@@ -90,7 +92,7 @@ int tac_poller_open_outside(struct tac_poller *poller);
 
 /* Sleep until something is ready or woken, or for `timeout_s` seconds.
  * Returns whether it was woken.  Any thread that holds the GIL, one at a
- * time, after a poll with no change of watches since. */
+ * time, after a poll and with no call into libev till the GIL is let go. */
 bool tac_poller_wait_outside(struct tac_poller *poller, double timeout_s);
 
 /* "epoll", "kqueue", "poll", ... */
@@ -112,10 +114,25 @@ tac_watch_is_armed(const struct tac_watch *watch)
     return ev_is_active(&watch->io);
 }
 
+/* Which socket a number stands for.  Of sockets alone the inode tells one
+ * open file from another: a named pipe can be opened again, both ends of a
+ * pipe share one inode, and so do all eventfds. */
+struct tac_socket_id {
+    dev_t device;
+    ino_t inode; /* 0: no socket */
+};
+
+static inline bool
+tac_socket_id_equal(const struct tac_socket_id *a,
+                    const struct tac_socket_id *b)
+{
+    return a->inode != 0 && a->inode == b->inode && a->device == b->device;
+}
+
 /* Raise what the kernel would answer for an fd that cannot be waited for:
  * OSError EBADF when it is closed, PermissionError EPERM for a regular file
- * or a directory (libev would report these as always ready).
- * Returns 0, or -1 with the exception. */
-int tac_poller_check_fd(int fd);
+ * or a directory (libev would report these as always ready).  `id` (out, may
+ * be NULL).  Returns 0, or -1 with the exception. */
+int tac_poller_check_fd(int fd, struct tac_socket_id *id);
 
 #endif
