@@ -19,7 +19,6 @@ from ._exceptions import Abort
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
-    from types import TracebackType
 
     AnyAsyncGenerator = AsyncGenerator[Any, Any]
 

@@ -109,6 +109,13 @@ def disable_ki_protection(function: F) -> F:
     return _mark(function, False)
 
 
+def in_main_thread() -> bool:
+    """Return whether this is the thread in which signals are handled."""
+    # current_thread() would make up an object for a thread that Python did not
+    # start.
+    return threading.get_ident() == threading.main_thread().ident
+
+
 def _running_task() -> Any:
     try:
         return _core.current_task()
@@ -155,7 +162,7 @@ class KIManager:
           restricted: let it always wait for a checkpoint.
         """
         if (
-            threading.current_thread() is not threading.main_thread()
+            not in_main_thread()
             or signal.getsignal(signal.SIGINT) != signal.default_int_handler
         ):
             return

@@ -7,7 +7,6 @@ import os
 import random
 import signal
 import socket
-import threading
 import warnings
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, TypeVarTuple
@@ -16,7 +15,7 @@ from . import _core, _core_hooks
 from ._asyncgens import AsyncGenerators
 from ._core_hooks import CancelReason, make_outcome
 from ._exceptions import RunFinishedError, TrioInternalError
-from ._ki import KIManager, enable_ki_protection
+from ._ki import KIManager, enable_ki_protection, in_main_thread
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
@@ -185,7 +184,7 @@ class Run:
     ) -> None:
         """Spawn the first task. To be called inside of the runner."""
         runner = self.runner
-        if wake_on_signals and threading.current_thread() is threading.main_thread():
+        if wake_on_signals and in_main_thread():
             self._wakeup = _SignalWakeup(runner)
         runner.call_instruments(_BEFORE_RUN)
         if self._clock is not None:

@@ -35,7 +35,7 @@ from trio_asyncio_c._core import (
     NurseryManager,
     Runner as Runner,
     Task,
-    TaskStatus as _TaskStatus,
+    TaskStatus as _TaskStatus,  # noqa: F401
     add_instrument as add_instrument,
     checkpoint,
     checkpoint_if_cancelled,
@@ -63,7 +63,10 @@ from trio_asyncio_c._core_hooks import (
     foreign_yield as _own_foreign_yield,
 )
 from trio_asyncio_c._statistics import IOStatistics as IOStatistics, RunStatistics
-from trio_asyncio_c._task_status import TASK_STATUS_IGNORED, TaskStatus
+from trio_asyncio_c._task_status import (
+    TASK_STATUS_IGNORED as TASK_STATUS_IGNORED,
+    TaskStatus,
+)
 
 
 if TYPE_CHECKING:
