@@ -161,11 +161,4 @@ tac_state_of_type(PyTypeObject *type)
     return module == NULL ? NULL : tac_state_of_module(module);
 }
 
-/* The runner that this thread is running, borrowed, or NULL. */
-static inline struct TacRunner *
-tac_running(TacState *state)
-{
-    return (struct TacRunner *)PyThread_tss_get(&state->runner_key);
-}
-
 #endif

@@ -212,14 +212,14 @@ def foreign_yield(message: object) -> TypeError:
     return error
 
 
-def warn_nonstrict(what: str) -> None:
+def warn_nonstrict(what: str, stacklevel: int = 2) -> None:
     """Warn of strict_exception_groups=False."""
     warnings.warn(
         f"{what}(strict_exception_groups=False) is deprecated since Trio "
         "0.25.0; use the default value of True and rewrite exception handlers "
         "to handle ExceptionGroups instead",
         TrioDeprecationWarning,
-        stacklevel=2,
+        stacklevel=stacklevel,
     )
 
 

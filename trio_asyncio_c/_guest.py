@@ -216,7 +216,7 @@ def start_guest_run(
     Checkpoint: no. Thread-safety: to be called in the host's thread.
     """
     if not strict_exception_groups:
-        _core_hooks.warn_nonstrict("trio.start_guest_run")
+        _core_hooks.warn_nonstrict("trio.start_guest_run", stacklevel=3)
     one_run = _run.Run(
         clock,
         instruments,

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["install_trio"]
 
-SUPPORTED_TRIO = ("0.35",)
+SUPPORTED_TRIO = ("0.34", "0.35")
 """The minor versions of Trio whose inside is known to fit."""
 
 INHERITED_VARIABLE = "TRIO_ASYNCIO_C_TRIO"

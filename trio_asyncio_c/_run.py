@@ -68,6 +68,9 @@ async def _init(
         )
 
 
+_left_open: list[_SignalWakeup] = []
+
+
 class _SignalWakeup:
     """Makes signals end the wait in the kernel: CPython's handler writes a
     byte to a socket that the poller watches. Main thread only.
@@ -196,9 +199,15 @@ class Run:
         self.runner.close()
         self._asyncgens.close()
         self.runner.call_instruments(_AFTER_RUN)
-        self._ki.close()
-        if self._wakeup is not None:
-            self._wakeup.close()
+        if in_main_thread():
+            self._ki.close()
+            if self._wakeup is not None:
+                self._wakeup.close()
+        elif self._wakeup is not None:
+            # A guest run of the main thread that was closed in another one,
+            # where signal handlers cannot be changed. The descriptors stay
+            # open: signals would write to whatever gets their numbers next.
+            _left_open.append(self._wakeup)
 
     def get_outcome(self) -> tuple[Any, BaseException | None]:
         """Return the main task's (value, error); a Ctrl-C that nobody took is
@@ -272,7 +281,7 @@ def run(
     """
     __tracebackhide__ = True
     if not strict_exception_groups:
-        _core_hooks.warn_nonstrict("trio.run")
+        _core_hooks.warn_nonstrict("trio.run", stacklevel=3)
     one_run = Run(
         clock,
         instruments,

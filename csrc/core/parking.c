@@ -401,6 +401,12 @@ lot_length(TacParkingLot *lot)
     return lot->count;
 }
 
+static int
+lot_bool(TacParkingLot *lot)
+{
+    return lot_length(lot) != 0;
+}
+
 static PyObject *
 lot_get_broken_by(TacParkingLot *lot, void *closure)
 {
@@ -493,6 +499,7 @@ static PyType_Slot lot_slots[] = {
     {Py_tp_clear, lot_tp_clear},
     {Py_tp_dealloc, lot_tp_dealloc},
     {Py_mp_length, lot_length},
+    {Py_nb_bool, lot_bool},
     {Py_tp_methods, lot_methods},
     {Py_tp_getset, lot_getset},
     {Py_tp_members, lot_members},

@@ -62,6 +62,8 @@ typedef struct TacRunner {
     bool broken; /* somebody replaced the run queue by something else */
     bool is_guest; /* a host loop drives the turns' halves */
     bool host_waits; /* a guest's: nothing is scheduled till the wait ends */
+    bool orphan; /* a guest's that ended in another thread than it began in */
+    unsigned long host_thread; /* a guest's: where it was attached */
 
     /* time */
     PyObject *clock; /* owned; NULL: the system clock, read in C */
@@ -131,6 +133,14 @@ tac_runner_poke(TacRunner *runner)
  * host's affair (see Runner.attach). */
 int tac_runner_enter(TacRunner *runner, TacRunner **previous);
 void tac_runner_leave(TacRunner *runner, TacRunner *previous);
+
+/* The thread's runner, borrowed, or NULL. */
+static inline TacRunner *
+tac_running(TacState *state)
+{
+    TacRunner *runner = PyThread_tss_get(&state->runner_key);
+    return runner != NULL && runner->orphan ? NULL : runner;
+}
 
 /* The running runner, borrowed; or NULL with RuntimeError "must be called
  * from async context". */

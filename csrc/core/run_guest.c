@@ -3,6 +3,22 @@
 
 #include "base/args.h"
 
+/* The thread's slot borrows its runner.  A guest's is not held by anything
+ * that runs, so the thread's dict holds it; from another thread, where the
+ * garbage collector may close an abandoned run, that dict is out of reach. */
+static int
+guest_hold(TacRunner *runner, bool hold)
+{
+    PyObject *dict = PyThreadState_GetDict();
+    PyObject *key = (PyObject *)runner->state->runner_type;
+    if (dict == NULL) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    return hold ? PyDict_SetItem(dict, key, (PyObject *)runner)
+                : PyDict_DelItem(dict, key);
+}
+
 PyObject *
 tac_guest_attach(TacRunner *runner, PyObject *noargs)
 {
@@ -10,9 +26,14 @@ tac_guest_attach(TacRunner *runner, PyObject *noargs)
         return NULL;
     }
     runner->is_guest = true;
-    if (tac_running(runner->state) == NULL
-        && PyThread_tss_set(&runner->state->runner_key, runner) != 0)
-    {
+    runner->host_thread = PyThread_get_thread_ident();
+    if (tac_running(runner->state) != NULL) {
+        Py_RETURN_NONE; /* the host's own */
+    }
+    if (guest_hold(runner, true) < 0) {
+        return NULL;
+    }
+    if (PyThread_tss_set(&runner->state->runner_key, runner) != 0) {
         return PyErr_NoMemory();
     }
     Py_RETURN_NONE;
@@ -21,8 +42,15 @@ tac_guest_attach(TacRunner *runner, PyObject *noargs)
 PyObject *
 tac_guest_detach(TacRunner *runner, PyObject *noargs)
 {
+    if (runner->host_thread != PyThread_get_thread_ident()) {
+        runner->orphan = true;
+        Py_RETURN_NONE;
+    }
     if (tac_running(runner->state) == runner) {
         (void)PyThread_tss_set(&runner->state->runner_key, NULL);
+        if (guest_hold(runner, false) < 0) {
+            return NULL;
+        }
     }
     Py_RETURN_NONE;
 }

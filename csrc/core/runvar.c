@@ -267,8 +267,12 @@ static PyMethodDef runvar_token_methods[] = {
 };
 
 static PyMemberDef runvar_token_members[] = {
-    {"var", T_OBJECT, offsetof(TacRunVarToken, var), READONLY,
+    {"_var", T_OBJECT, offsetof(TacRunVarToken, var), READONLY,
      "The variable that was set."},
+    {"previous_value", T_OBJECT_EX, offsetof(TacRunVarToken, previous),
+     READONLY, "What it was set to before."},
+    {"redeemed", T_BOOL, offsetof(TacRunVarToken, used), READONLY,
+     "Whether reset() has been called with the token."},
     {NULL},
 };
 

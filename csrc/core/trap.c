@@ -453,5 +453,7 @@ tac_trap_add_types(PyObject *module, TacState *state)
 {
     state->trap_type =
         (PyTypeObject *)PyType_FromModuleAndSpec(module, &trap_spec, NULL);
-    return state->trap_type == NULL ? -1 : 0;
+    return state->trap_type == NULL
+               ? -1
+               : PyModule_AddType(module, state->trap_type);
 }

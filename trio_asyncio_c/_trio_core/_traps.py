@@ -82,6 +82,21 @@ def _python_faces() -> list[Any]:
     return list(locals().values())
 
 
+def _stackscope_install_glue_() -> None:
+    """Called by stackscope, if the program uses it: show what a task waits for
+    by the frame of its Python face, which stackscope knows to leave out.
+    """
+    from stackscope import unwrap_stackitem
+
+    @unwrap_stackitem.register(_core.Trap)  # type: ignore[untyped-decorator, unused-ignore]
+    def unwrap_trap(trap: _core.Trap) -> Any:
+        face = _core.wait_task_rescheduled.__wrapped__  # type: ignore[attr-defined]
+        coroutine = face(lambda _: Abort.FAILED)
+        frame = coroutine.cr_frame
+        coroutine.close()
+        return frame
+
+
 Abort.__module__ = __name__
 for _face in _python_faces():
     _trap = getattr(_core, _face.__name__)
