@@ -118,6 +118,6 @@ CASES = [
     Case("call_later and cancel", call_later_and_cancel, 5_000),
     Case("await sleep(0)", sleep_0, 6_000),
     Case("await create_task(nop())", create_task, 1_000),
-    Case("run_in_executor(None, nop)", run_in_executor, 100, clock="wall"),
+    Case("run_in_executor(None, nop)", run_in_executor, 100, shown="wall"),
     Case("add_reader ping-pong", add_reader_ping_pong, 500),
 ]

@@ -7,10 +7,9 @@ import sys
 
 import core_loop_cases
 import core_trio_cases
-from shared.case import say_missing, serve_rounds
+from shared.case import OURS, say_missing, serve_rounds
 from shared.machine import find_ours
 
-OURS = "ours"
 LOOP_PEERS = {
     "asyncio": "asyncio",
     "uvloop": "uvloop",

@@ -11,8 +11,22 @@ import time
 TIMEOUT_S = 60  # for one round, or to start or end
 READY = "ready"
 MISSING = "missing"
-# What would slow down some loops and not others.
-UNWANTED = {"PYTHONASYNCIODEBUG", "PYTHONDEVMODE", "PYTHONMALLOC", "PYTHONTRACEMALLOC"}
+ROUND = "round"
+PROFILE = "profile"
+# What would slow down some peers and not others, or put ours in another's place.
+UNWANTED = {
+    "PYTHONASYNCIODEBUG",
+    "PYTHONDEVMODE",
+    "PYTHONMALLOC",
+    "PYTHONTRACEMALLOC",
+    "TRIO_ASYNCIO_C_TRIO",
+}
+
+
+def _last_words(errors):
+    """Return the last line that says something, without an exception group's frame."""
+    lines = [line.strip(" |+-") for line in errors.splitlines()]
+    return next((line for line in reversed(lines) if line), "")
 
 
 class Worker:
@@ -50,8 +64,8 @@ class Worker:
             self._give_up()
             errors = self._process.communicate()[1]
         if self.failure is None and self._process.returncode != 0:
-            words = errors.strip() or f"exit status {self._process.returncode}"
-            self.failure = f"fails: {words.splitlines()[-1]}"
+            words = _last_words(errors) or f"exit status {self._process.returncode}"
+            self.failure = f"fails: {words}"
 
     def _hear(self):
         """Return what the process says next, or None: it ended, so it failed."""
@@ -69,14 +83,21 @@ class Worker:
             self._end()
             self.failure = MISSING
 
-    def run_round(self):
+    def _ask(self, request):
+        """Return the answer, or None: it ended, so it failed."""
         # A process that is gone has nothing to say either: see _hear.
         with contextlib.suppress(BrokenPipeError):
-            self._process.stdin.write("\n")
+            self._process.stdin.write(request + "\n")
             self._process.stdin.flush()
-        result = self._hear()
+        return self._hear()
+
+    def run_round(self):
+        result = self._ask(ROUND)
         if result is not None:
             self.rounds.append(result)
+
+    def run_profiled(self):
+        return self._ask(PROFILE)
 
     def close(self):
         if self.failure is None:
@@ -103,3 +124,12 @@ def take_turns(commands, seconds):
     for worker in workers.values():
         worker.close()
     return workers
+
+
+def profile(command):
+    """Return what profile.py knows of the case with one peer, or None."""
+    worker = Worker(command)
+    worker.wait_ready()
+    parts = worker.run_profiled() if worker.failure is None else None
+    worker.close()
+    return parts

@@ -3,6 +3,7 @@
 import os
 import platform
 import re
+import resource
 import sys
 import sysconfig
 from importlib import metadata
@@ -79,3 +80,22 @@ def describe(packages):
         "trio_asyncio_c": _ours(),
         **{package: _version(package) for package in packages},
     }
+
+
+def allow_open_files(count):
+    """Raise this process's limit of open files to `count`, if it is lower."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY and soft < count:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (count, hard))
+
+
+def keep_apart(pid):
+    """Pin this process to one CPU and the other process to another.
+
+    It does nothing where processes cannot be pinned.
+    """
+    if not hasattr(os, "sched_setaffinity"):
+        return
+    cpus = sorted(os.sched_getaffinity(0))
+    os.sched_setaffinity(pid, {cpus[-1]})
+    os.sched_setaffinity(0, {cpus[0]})
