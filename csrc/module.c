@@ -14,6 +14,7 @@
 #include "core/nursery.h"
 #include "core/parking.h"
 #include "core/run.h"
+#include "core/run_guest.h"
 #include "core/runvar.h"
 #include "core/scope.h"
 #include "core/start.h"
@@ -198,6 +199,7 @@ static const module_add_fn module_parts[] = {
     tac_entryq_add_types,
     tac_threads_add_types,
     tac_run_add_types,
+    tac_guest_add_functions,
     tac_api_add_functions,
     tac_context_add_functions,
     tac_handle_add_types,

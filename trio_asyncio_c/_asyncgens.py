@@ -81,7 +81,7 @@ class AsyncGenerators:
 
     def firstiter(self, generator: AnyAsyncGenerator) -> None:
         """Hook: a generator is iterated for the first time."""
-        if _core.in_trio_task() and type(_core.current_task()) is _core.Task:
+        if _core._get_context_task() is not None:
             self.alive.add(generator)
             return
         first, final = self.other_hooks() or self._previous or (None, None)

@@ -245,6 +245,7 @@ _core._set_hooks(
 
 
 if hasattr(inspect, "markcoroutinefunction"):  # since 3.12
-    for _value in list(vars(_core).values()):
-        if type(_value) is _core.AsyncFunction:
-            inspect.markcoroutinefunction(_value)
+    for _owner in (_core, _core.Nursery, _core.ParkingLot):
+        for _value in list(vars(_owner).values()):
+            if type(_value) is _core.AsyncFunction:
+                inspect.markcoroutinefunction(_value)

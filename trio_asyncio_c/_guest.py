@@ -8,7 +8,9 @@ spawn tasks and reschedule, which ends the wait.
 
 from __future__ import annotations
 
+import sys
 import warnings
+from asyncio import events
 from typing import TYPE_CHECKING, Any
 
 from . import _core, _core_hooks, _run
@@ -47,8 +49,8 @@ def _turns(
         goes_on = True
         while goes_on:
             timeout: float = runner.call_inside(runner.begin_turn)
-            events = yield timeout
-            goes_on = runner.call_inside(runner.finish_turn, events)
+            found = yield timeout
+            goes_on = runner.call_inside(runner.finish_turn, found)
     except GeneratorExit:
         warnings.warn(
             "Trio guest run got abandoned without properly finishing... weird "
@@ -63,7 +65,10 @@ def _turns(
             "internal error in Trio - please file a bug!"
         ) from error
     finally:
+        # The hooks are the host's own affair, whoever closes the run.
+        hooks = sys.get_asyncgen_hooks()
         one_run.close()
+        sys.set_asyncgen_hooks(*hooks)
         runner.detach()
 
 
@@ -85,6 +90,7 @@ class Guest:
         self._not_threadsafe = not_threadsafe
         self._done_callback = done_callback
         self._get_events = get_events
+        self._hooks = sys.get_asyncgen_hooks()
         # What the generator gets next: events, or an error to throw into it.
         self._events: object = None
         self._error: BaseException | None = None
@@ -113,11 +119,19 @@ class Guest:
         self._not_threadsafe(self.tick)
 
     def _resume(self) -> float:
-        error, self._error = self._error, None
-        if error is not None:
-            return self._turns.throw(error)
-        events, self._events = self._events, None
-        return self._turns.send(events)
+        # What belongs to the thread is the run's own during a turn only.
+        host_loop = events._get_running_loop()
+        host_hooks = sys.get_asyncgen_hooks()
+        sys.set_asyncgen_hooks(*self._hooks)
+        try:
+            error, self._error = self._error, None
+            if error is not None:
+                return self._turns.throw(error)
+            found, self._events = self._events, None
+            return self._turns.send(found)
+        finally:
+            sys.set_asyncgen_hooks(*host_hooks)
+            events._set_running_loop(host_loop)
 
     def _look(self, timeout: float) -> None:
         """Wait at most ``timeout`` seconds; in any thread."""
@@ -179,6 +193,7 @@ def begin_guest_run(
         done_callback,
         get_events,
     )
+    sys.set_asyncgen_hooks(*one_run.host_hooks)
     guest.first_turns()
 
 

@@ -113,7 +113,15 @@ def in_main_thread() -> bool:
     """Return whether this is the thread in which signals are handled."""
     # current_thread() would make up an object for a thread that Python did not
     # start.
-    return threading.get_ident() == threading.main_thread().ident
+    if threading.get_ident() != threading.main_thread().ident:
+        return False
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        if handler is not None:  # one of C's cannot be set again
+            signal.signal(signal.SIGINT, handler)
+    except ValueError:  # in a subinterpreter
+        return False
+    return True
 
 
 def _running_task() -> Any:

@@ -7,6 +7,7 @@ import os
 import random
 import signal
 import socket
+import sys
 import warnings
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, TypeVarTuple
@@ -135,6 +136,8 @@ def _check_not_nested(*, guest: bool) -> None:
     A callback of a loop that has a run of its own is no such place, nor is,
     for a guest run, any loop's: the loop is the host then.
     """
+    if guest and _core._has_guest():
+        raise RuntimeError("Attempted to call run() from inside a run()")
     if not _core.in_trio_run():
         return
     loop = asyncio._get_running_loop()
@@ -169,6 +172,7 @@ class Run:
         environment.prepare(runner)
         for instrument in instruments:
             runner.add_instrument(instrument)
+        self.host_hooks = sys.get_asyncgen_hooks()
         self._asyncgens.install_hooks(runner)
         self._ki.install(self._deliver_ki, restrict_ki)
 

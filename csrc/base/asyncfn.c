@@ -26,7 +26,7 @@ asyncfn_vectorcall(PyObject *self, PyObject *const *args, size_t nargsf,
 
 /* The builtin's own, as attributes that can be set. */
 static int
-asyncfn_copy_names(TacAsyncFunction *async_fn)
+asyncfn_copy_names(TacAsyncFunction *async_fn, PyObject *module)
 {
     static const char *const names[] = {"__name__", "__qualname__",
                                         "__module__", "__doc__"};
@@ -37,10 +37,12 @@ asyncfn_copy_names(TacAsyncFunction *async_fn)
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
         PyObject *value =
             PyObject_GetAttrString(async_fn->function, names[i]);
-        int rc = value == NULL
-                     ? -1
-                     : PyDict_SetItemString(async_fn->dict, names[i], value);
-        Py_XDECREF(value);
+        if (value == NULL) {
+            PyErr_Clear(); /* a method's __module__ is its class's */
+            value = Py_NewRef(module);
+        }
+        int rc = PyDict_SetItemString(async_fn->dict, names[i], value);
+        Py_DECREF(value);
         if (rc < 0) {
             return -1;
         }
@@ -50,23 +52,28 @@ asyncfn_copy_names(TacAsyncFunction *async_fn)
 }
 
 int
-tac_asyncfn_replace(PyObject *module, TacState *state, const char *name)
+tac_asyncfn_replace(PyObject *owner, TacState *state, const char *name)
 {
     PyTypeObject *type = state->async_function_type;
-    PyObject *function = PyObject_GetAttrString(module, name);
+    PyObject *function = PyObject_GetAttrString(owner, name);
+    PyObject *module = PyObject_GetAttrString(
+        owner, PyModule_Check(owner) ? "__name__" : "__module__");
     TacAsyncFunction *async_fn =
-        function == NULL ? NULL : (TacAsyncFunction *)type->tp_alloc(type, 0);
-    if (async_fn == NULL) {
-        Py_XDECREF(function);
-        return -1;
+        function == NULL || module == NULL
+            ? NULL
+            : (TacAsyncFunction *)type->tp_alloc(type, 0);
+    int rc = -1;
+    if (async_fn != NULL) {
+        async_fn->vectorcall = asyncfn_vectorcall;
+        async_fn->function = Py_NewRef(function);
+        rc = asyncfn_copy_names(async_fn, module);
     }
-    async_fn->vectorcall = asyncfn_vectorcall;
-    async_fn->function = function;
-    int rc = asyncfn_copy_names(async_fn);
     if (rc == 0) {
-        rc = PyObject_SetAttrString(module, name, (PyObject *)async_fn);
+        rc = PyObject_SetAttrString(owner, name, (PyObject *)async_fn);
     }
-    Py_DECREF(async_fn);
+    Py_XDECREF(async_fn);
+    Py_XDECREF(module);
+    Py_XDECREF(function);
     return rc;
 }
 
@@ -129,6 +136,25 @@ asyncfn_set_function(TacAsyncFunction *async_fn, PyObject *value,
     return 0;
 }
 
+/* By name, as functions are pickled. */
+static PyObject *
+asyncfn_reduce(TacAsyncFunction *async_fn, PyObject *noargs)
+{
+    return PyObject_GetAttrString((PyObject *)async_fn, "__qualname__");
+}
+
+static PyObject *
+asyncfn_tp_descr_get(PyObject *self, PyObject *object, PyObject *type)
+{
+    return object == NULL || object == Py_None ? Py_NewRef(self)
+                                               : PyMethod_New(self, object);
+}
+
+static PyMethodDef asyncfn_methods[] = {
+    {"__reduce__", (PyCFunction)asyncfn_reduce, METH_NOARGS, NULL},
+    {NULL},
+};
+
 static PyGetSetDef asyncfn_getset[] = {
     {"_function", (getter)asyncfn_get_function,
      (setter)asyncfn_set_function,
@@ -153,6 +179,8 @@ static PyType_Slot asyncfn_slots[] = {
     {Py_tp_clear, asyncfn_tp_clear},
     {Py_tp_dealloc, asyncfn_tp_dealloc},
     {Py_tp_repr, asyncfn_tp_repr},
+    {Py_tp_descr_get, asyncfn_tp_descr_get},
+    {Py_tp_methods, asyncfn_methods},
     {Py_tp_getset, asyncfn_getset},
     {Py_tp_members, asyncfn_members},
     {0, NULL},
@@ -162,7 +190,8 @@ static PyType_Spec asyncfn_spec = {
     .name = "trio_asyncio_c._core.AsyncFunction",
     .basicsize = sizeof(TacAsyncFunction),
     .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC
-             | Py_TPFLAGS_HAVE_VECTORCALL | Py_TPFLAGS_DISALLOW_INSTANTIATION,
+             | Py_TPFLAGS_HAVE_VECTORCALL | Py_TPFLAGS_METHOD_DESCRIPTOR
+             | Py_TPFLAGS_DISALLOW_INSTANTIATION,
     .slots = asyncfn_slots,
 };
 

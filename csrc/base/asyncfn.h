@@ -15,9 +15,9 @@
 
 #include "state.h"
 
-/* Put an AsyncFunction in the place of a builtin function of the module.
- * 0, or -1 with an exception. */
-int tac_asyncfn_replace(PyObject *module, TacState *state, const char *name);
+/* Put an AsyncFunction in the place of a builtin function of a module, or of
+ * a method of a mutable type.  0, or -1 with an exception. */
+int tac_asyncfn_replace(PyObject *owner, TacState *state, const char *name);
 
 int tac_asyncfn_add_types(PyObject *module, TacState *state);
 

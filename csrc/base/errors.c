@@ -75,3 +75,17 @@ tac_err_report(PyObject *where)
 {
     PyErr_WriteUnraisable(where);
 }
+
+PyObject *
+tac_err_no_constructor(PyTypeObject *type, PyObject *args, PyObject *kwargs)
+{
+    PyObject *module = PyObject_GetAttrString((PyObject *)type, "__module__");
+    PyObject *name = PyObject_GetAttrString((PyObject *)type, "__qualname__");
+    if (module != NULL && name != NULL) {
+        PyErr_Format(PyExc_TypeError, "%S.%S has no public constructor",
+                     module, name);
+    }
+    Py_XDECREF(module);
+    Py_XDECREF(name);
+    return NULL;
+}

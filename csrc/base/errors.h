@@ -28,6 +28,10 @@ void tac_err_wrap(PyObject *type, const char *message);
 /* Set `exc.__context__` (both borrowed; context may be NULL). */
 void tac_err_set_context(PyObject *exc, PyObject *context);
 
+/* tp_new of a type that only the core makes instances of. */
+PyObject *tac_err_no_constructor(PyTypeObject *type, PyObject *args,
+                                 PyObject *kwargs);
+
 /* Report the raised exception as one that cannot be raised further. */
 void tac_err_report(PyObject *where);
 

@@ -258,9 +258,10 @@ api_reattach(PyObject *module, PyObject *const *args, Py_ssize_t nargs,
 /* Plain functions --------------------------------------------------------- */
 
 PyDoc_STRVAR(api_reschedule_doc,
-"reschedule(task, next_send=<Value(None)>)\n--\n\n"
+"reschedule(task, next_send=...)\n--\n\n"
 "Make a sleeping task runnable, with an outcome (an object with ``error`` or\n"
-"``value``) that its wait_task_rescheduled() returns or raises.\n\n"
+"``value``) that its wait_task_rescheduled() returns or raises; None if there\n"
+"is none.\n\n"
 "Raises: AssertionError when it is runnable already.  Checkpoint: no.");
 
 static PyObject *

@@ -1,6 +1,8 @@
 /* core/nursery_type.c - Nursery and its manager as Python sees them. */
 #include "base/args.h"
+#include "base/asyncfn.h"
 #include "base/compat.h"
+#include "base/errors.h"
 #include "core/nursery.h"
 #include "core/run.h"
 #include "core/start.h"
@@ -291,7 +293,8 @@ nursery_start_soon(TacNursery *nursery, PyObject *const *args,
     {
         return NULL;
     }
-    if (!nursery->closed && nursery->parent_task->base.runner != runner) {
+    TacRunner *owner = nursery->parent_task->base.runner;
+    if (!nursery->closed && !tac_runner_may_touch(runner, owner)) {
         PyErr_SetString(PyExc_RuntimeError,
                         "the nursery belongs to another run");
         return NULL;
@@ -301,7 +304,7 @@ nursery_start_soon(TacNursery *nursery, PyObject *const *args,
                             .nargs = nargs,
                             .name = values[1],
                             .nursery = nursery};
-    TacTask *task = tac_task_spawn(runner, &how);
+    TacTask *task = tac_task_spawn(owner == NULL ? runner : owner, &how);
     if (task == NULL) {
         return NULL;
     }
@@ -406,6 +409,7 @@ PyDoc_STRVAR(nursery_doc,
 "A place for tasks to live in; made by open_nursery() only.");
 
 static PyType_Slot nursery_slots[] = {
+    {Py_tp_new, tac_err_no_constructor},
     {Py_tp_doc, (void *)nursery_doc},
     {Py_tp_traverse, nursery_tp_traverse},
     {Py_tp_clear, nursery_tp_clear},
@@ -419,8 +423,7 @@ static PyType_Slot nursery_slots[] = {
 static PyType_Spec nursery_spec = {
     .name = "trio_asyncio_c.Nursery",
     .basicsize = sizeof(TacNursery),
-    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC
-             | Py_TPFLAGS_DISALLOW_INSTANTIATION,
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC,
     .slots = nursery_slots,
 };
 
@@ -430,6 +433,9 @@ tac_nursery_add_types(PyObject *module, TacState *state)
     state->nursery_type =
         (PyTypeObject *)PyType_FromModuleAndSpec(module, &nursery_spec, NULL);
     if (state->nursery_type == NULL
+        || tac_asyncfn_replace((PyObject *)state->nursery_type, state,
+                               "start")
+               < 0
         || PyModule_AddType(module, state->nursery_type) < 0)
     {
         return -1;

@@ -9,6 +9,7 @@
 #include "core/parking.h"
 
 #include "base/args.h"
+#include "base/asyncfn.h"
 #include "base/compat.h"
 #include "core/run.h"
 #include "core/trap.h"
@@ -519,6 +520,9 @@ tac_parking_add_types(PyObject *module, TacState *state)
     state->parking_lot_type =
         (PyTypeObject *)PyType_FromModuleAndSpec(module, &lot_spec, NULL);
     if (state->parking_lot_type == NULL
+        || tac_asyncfn_replace((PyObject *)state->parking_lot_type, state,
+                               "park")
+               < 0
         || PyModule_AddType(module, state->parking_lot_type) < 0)
     {
         return -1;

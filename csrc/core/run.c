@@ -90,6 +90,7 @@ tac_runner_enter(TacRunner *runner, TacRunner **previous)
     }
     Py_INCREF(runner);
     runner->driven = true;
+    runner->thread = PyThread_get_thread_ident();
     return 0;
 }
 

@@ -63,7 +63,7 @@ typedef struct TacRunner {
     bool is_guest; /* a host loop drives the turns' halves */
     bool host_waits; /* a guest's: nothing is scheduled till the wait ends */
     bool orphan; /* a guest's that ended in another thread than it began in */
-    unsigned long host_thread; /* a guest's: where it was attached */
+    unsigned long thread; /* where it was driven or attached last */
 
     /* time */
     PyObject *clock; /* owned; NULL: the system clock, read in C */
@@ -140,6 +140,16 @@ tac_running(TacState *state)
 {
     TacRunner *runner = PyThread_tss_get(&state->runner_key);
     return runner != NULL && runner->orphan ? NULL : runner;
+}
+
+/* Whether `runner` (NULL: none) may act on what is another's, NULL: nobody's:
+ * its own, or that of a guest and its host, which share the thread. */
+static inline bool
+tac_runner_may_touch(const TacRunner *runner, const TacRunner *other)
+{
+    return other == runner || other == NULL
+           || (runner != NULL && other->thread == runner->thread
+               && (other->driven || other->is_guest));
 }
 
 /* The running runner, borrowed; or NULL with RuntimeError "must be called

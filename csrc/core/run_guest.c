@@ -26,14 +26,13 @@ tac_guest_attach(TacRunner *runner, PyObject *noargs)
         return NULL;
     }
     runner->is_guest = true;
-    runner->host_thread = PyThread_get_thread_ident();
-    if (tac_running(runner->state) != NULL) {
-        Py_RETURN_NONE; /* the host's own */
-    }
+    runner->thread = PyThread_get_thread_ident();
     if (guest_hold(runner, true) < 0) {
         return NULL;
     }
-    if (PyThread_tss_set(&runner->state->runner_key, runner) != 0) {
+    if (tac_running(runner->state) == NULL /* else it is the host's own */
+        && PyThread_tss_set(&runner->state->runner_key, runner) != 0)
+    {
         return PyErr_NoMemory();
     }
     Py_RETURN_NONE;
@@ -42,17 +41,45 @@ tac_guest_attach(TacRunner *runner, PyObject *noargs)
 PyObject *
 tac_guest_detach(TacRunner *runner, PyObject *noargs)
 {
-    if (runner->host_thread != PyThread_get_thread_ident()) {
+    if (runner->thread != PyThread_get_thread_ident()) {
         runner->orphan = true;
         Py_RETURN_NONE;
     }
-    if (tac_running(runner->state) == runner) {
+    if (PyThread_tss_get(&runner->state->runner_key) == runner) {
         (void)PyThread_tss_set(&runner->state->runner_key, NULL);
-        if (guest_hold(runner, false) < 0) {
-            return NULL;
-        }
+    }
+    if (guest_hold(runner, false) < 0) {
+        return NULL;
     }
     Py_RETURN_NONE;
+}
+
+/* Whether this thread is a guest's host already. */
+static PyObject *
+guest_has_guest(PyObject *module, PyObject *noargs)
+{
+    TacState *state = tac_state_of_module(module);
+    PyObject *dict = PyThreadState_GetDict();
+    PyObject *guest =
+        dict == NULL
+            ? NULL
+            : PyDict_GetItemWithError(dict, (PyObject *)state->runner_type);
+    if (guest == NULL && PyErr_Occurred()) {
+        return NULL;
+    }
+    return PyBool_FromLong(guest != NULL && !((TacRunner *)guest)->orphan);
+}
+
+static PyMethodDef guest_functions[] = {
+    {"_has_guest", guest_has_guest, METH_NOARGS,
+     "_has_guest()\n--\n\nWhether this thread is a guest's host already."},
+    {NULL},
+};
+
+int
+tac_guest_add_functions(PyObject *module, TacState *state)
+{
+    return PyModule_AddFunctions(module, guest_functions);
 }
 
 PyObject *
@@ -103,6 +130,12 @@ tac_guest_finish_turn(TacRunner *runner, PyObject *arg)
         tac_run_finish_turn(runner, events || runner->poller.events != 0);
     runner->in_turns = runner->raised = false;
     if (turn != TAC_TURN_OK) {
+        return NULL;
+    }
+    /* The thread is the host's again, and no loop's of ours. */
+    if (runner->home != NULL && runner->enter_home != NULL
+        && runner->enter_home(runner, NULL) < 0)
+    {
         return NULL;
     }
     return PyBool_FromLong(runner->task_count != 0);

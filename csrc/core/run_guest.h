@@ -23,4 +23,6 @@ PyObject *tac_guest_finish_turn(TacRunner *runner, PyObject *events);
 PyObject *tac_guest_force_guest_tick_asap(TacRunner *runner,
                                           PyObject *noargs);
 
+int tac_guest_add_functions(PyObject *module, TacState *state);
+
 #endif

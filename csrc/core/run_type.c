@@ -283,6 +283,24 @@ runner_spawn_init(TacRunner *runner, PyObject *args)
     return task;
 }
 
+/* As Trio's Runner has it. */
+static PyObject *
+runner_spawn_impl(TacRunner *runner, PyObject *args, PyObject *kwargs)
+{
+    static char *names[] = { /* cstyle: mutable: PyArg's type */
+        "async_fn", "args", "nursery", "name", "system_task", "context",
+        NULL};
+    PyObject *fn, *fn_args, *nursery, *name, *context = Py_None;
+    int system = 0;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OO!OO|$pO:spawn_impl",
+                                     names, &fn, &PyTuple_Type, &fn_args,
+                                     &nursery, &name, &system, &context))
+    {
+        return NULL;
+    }
+    return runner_spawn(runner, fn, fn_args, name, nursery, context, system);
+}
+
 PyDoc_STRVAR(runner_spawn_main_doc,
 "spawn_main($self, fn, args, nursery, /)\n--\n\n"
 "Spawn the main task, whose outcome is the run's.");
@@ -350,8 +368,7 @@ tac_runner_reschedule(TacRunner *runner, PyObject *task, PyObject *outcome)
                      Py_TYPE(task)->tp_name);
         return NULL;
     }
-    TacRunner *owner = ((TacTask *)task)->base.runner;
-    if (owner != runner && owner != NULL) {
+    if (!tac_runner_may_touch(runner, ((TacTask *)task)->base.runner)) {
         PyErr_SetString(PyExc_AssertionError,
                         "the task belongs to another run");
         return NULL;
@@ -606,6 +623,11 @@ static PyMethodDef runner_methods[] = {
      runner_spawn_init_doc},
     {"spawn_main", (PyCFunction)runner_spawn_main, METH_VARARGS,
      runner_spawn_main_doc},
+    {"spawn_impl", (PyCFunction)(void (*)(void))runner_spawn_impl,
+     METH_VARARGS | METH_KEYWORDS,
+     "spawn_impl($self, async_fn, args, nursery, name, *, "
+     "system_task=False, context=None)\n--\n\n"
+     "Spawn a task into any nursery."},
     {"fail_main", (PyCFunction)runner_fail_main, METH_O,
      runner_fail_main_doc},
     {"watch_signals", (PyCFunction)runner_watch_signals, METH_O,

@@ -164,7 +164,7 @@ view_set_threshold(TacRunner *runner, PyObject *value, void *closure)
 static PyObject *
 view_get_tick_scheduled(TacRunner *runner, void *closure)
 {
-    return PyBool_FromLong(!runner->host_waits);
+    return PyBool_FromLong(runner->is_guest && !runner->host_waits);
 }
 
 static int

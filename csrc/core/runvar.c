@@ -38,7 +38,7 @@ runvar_runner(TacRunVar *var)
 }
 
 PyDoc_STRVAR(runvar_get_doc,
-"get($self, /, default=<none>)\n--\n\n"
+"get($self, /, default=...)\n--\n\n"
 "The variable's value in this run, else `default`, else the default it was\n"
 "made with.  Raises: LookupError when there is none of them; RuntimeError\n"
 "outside of a run.");
@@ -207,7 +207,7 @@ static PyMemberDef runvar_members[] = {
 };
 
 PyDoc_STRVAR(runvar_doc,
-"RunVar(name, default=<none>)\n--\n\n"
+"RunVar(name, default=...)\n--\n\n"
 "A variable with one value a run, like a ContextVar has one a context.");
 
 static PyType_Slot runvar_slots[] = {

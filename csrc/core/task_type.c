@@ -1,5 +1,6 @@
 /* core/task_type.c - Task as Python sees it. */
 #include "base/compat.h"
+#include "base/errors.h"
 #include "core/nursery.h"
 #include "core/run.h"
 #include "core/scope.h"
@@ -389,6 +390,7 @@ PyDoc_STRVAR(task_doc,
 "Made by start_soon(), start() and spawn_system_task() only.");
 
 static PyType_Slot task_slots[] = {
+    {Py_tp_new, tac_err_no_constructor},
     {Py_tp_doc, (void *)task_doc},
     {Py_tp_traverse, task_tp_traverse},
     {Py_tp_clear, task_tp_clear},
@@ -403,8 +405,7 @@ static PyType_Slot task_slots[] = {
 static PyType_Spec task_spec = {
     .name = "trio_asyncio_c.Task",
     .basicsize = sizeof(TacTask),
-    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC
-             | Py_TPFLAGS_DISALLOW_INSTANTIATION,
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC,
     .slots = task_slots,
 };
 

@@ -391,5 +391,13 @@ _adopt(
         wait_writable,
     )
 )
-open_nursery.__module__ = "trio"
+# Trio's own renaming fails on what C calls by a fixed name, so these say at once
+# what it would make of them. (Those of trio.lowlevel it would try all the same.)
+for _thing in (
+    current_effective_deadline,
+    current_time,
+    open_nursery,
+    type(TASK_STATUS_IGNORED),
+):
+    _thing.__module__ = "trio"
 _plug_in()
