@@ -590,14 +590,21 @@ runner_current_trio_token(TacRunner *runner, PyObject *noargs)
 }
 
 static PyMethodDef runner_methods[] = {
-    {"current_time", (PyCFunction)runner_current_time, METH_NOARGS, NULL},
-    {"current_clock", (PyCFunction)runner_current_clock, METH_NOARGS, NULL},
-    {"current_root_task", (PyCFunction)runner_current_root_task, METH_NOARGS,
-     NULL},
+    {"current_time", (PyCFunction)runner_current_time,
+     METH_NOARGS,
+     "current_time($self, /)\n--\n\nThe run's time."},
+    {"current_clock", (PyCFunction)runner_current_clock,
+     METH_NOARGS,
+     "current_clock($self, /)\n--\n\nThe run's clock."},
+    {"current_root_task", (PyCFunction)runner_current_root_task,
+     METH_NOARGS,
+     "current_root_task($self, /)\n--\n\nThe root of the task tree."},
     {"current_statistics", (PyCFunction)runner_current_statistics,
-     METH_NOARGS, NULL},
+     METH_NOARGS,
+     "current_statistics($self, /)\n--\n\nA RunStatistics of the run."},
     {"current_trio_token", (PyCFunction)runner_current_trio_token,
-     METH_NOARGS, NULL},
+     METH_NOARGS,
+     "current_trio_token($self, /)\n--\n\nThe run's TrioToken."},
 
     {"attach", (PyCFunction)tac_guest_attach, METH_NOARGS, runner_attach_doc},
     {"detach", (PyCFunction)tac_guest_detach, METH_NOARGS, runner_detach_doc},

@@ -196,7 +196,7 @@ static PyMethodDef runvar_methods[] = {
     {"set", (PyCFunction)runvar_set, METH_O, runvar_set_doc},
     {"reset", (PyCFunction)runvar_reset, METH_O, runvar_reset_doc},
     {"__class_getitem__", Py_GenericAlias, METH_O | METH_CLASS,
-     "For use in annotations."},
+     "__class_getitem__($type, object, /)\n--\n\nFor use in annotations."},
     {NULL},
 };
 
@@ -262,7 +262,7 @@ runvar_token_tp_dealloc(TacRunVarToken *token)
 
 static PyMethodDef runvar_token_methods[] = {
     {"__class_getitem__", Py_GenericAlias, METH_O | METH_CLASS,
-     "For use in annotations."},
+     "__class_getitem__($type, object, /)\n--\n\nFor use in annotations."},
     {NULL},
 };
 

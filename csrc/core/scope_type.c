@@ -482,8 +482,11 @@ static PyMethodDef scope_methods[] = {
      scope_exit_doc},
     {"cancel", (PyCFunction)(void (*)(void))scope_py_cancel,
      METH_FASTCALL | METH_KEYWORDS, scope_cancel_doc},
-    {"_cancel", (PyCFunction)scope_py_cancel_for, METH_O, NULL},
-    {"_close", (PyCFunction)scope_py_close, METH_O, NULL},
+    {"_cancel", (PyCFunction)scope_py_cancel_for, METH_O,
+     "_cancel($self, reason, /)\n--\n\nCancel for a CancelReason."},
+    {"_close", (PyCFunction)scope_py_close, METH_O,
+     "_close($self, exc, /)\n--\n\n"
+     "Leave the scope; returns what remains of `exc`."},
     {NULL},
 };
 
