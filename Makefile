@@ -5,7 +5,8 @@
 #
 # Variables: PYTHON picks the interpreter (each version has its own venv),
 # TESTS what to test, PYTEST_ARGS what else to tell pytest, SANITIZE which
-# sanitizers.  The TAC_ variables of setup.py are read from the environment.
+# sanitizers, COMPAT_ARGS what to tell compat_tests.  The TAC_ variables of
+# setup.py are read from the environment.
 
 ifeq ($(origin PYTHON),undefined)
 PYTHON := python3
@@ -16,17 +17,20 @@ endif
 
 TESTS ?= tests
 PYTEST_ARGS ?=
+COMPAT_ARGS ?=
 SANITIZE ?= address,undefined
 RUN := $(VENV)/bin/python
 # A variant's tests run in another folder.
 VARIANT_TESTS = $(PYTEST_ARGS) $(foreach test,$(TESTS),$(abspath .)/$(test))
 
-.PHONY: help build prepare demo test debug sanitize coverage bench clean distclean
+.PHONY: help build prepare demo test debug sanitize coverage compat-trio \
+	compat-libraries bench clean distclean
 .NOTPARALLEL:
 
 help:
 	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
-	@echo 'Also: build debug sanitize coverage bench clean distclean (CONTRIBUTING.rst)'
+	@echo 'Also: build debug sanitize coverage compat-trio compat-libraries bench'
+	@echo 'clean distclean (CONTRIBUTING.rst)'
 
 prepare:
 	@tools/bootstrap.sh $(PYTHON)
@@ -53,6 +57,13 @@ coverage: prepare
 	@tools/venv.sh $(PYTHON) $(VENV) coverage
 	TAC_COVERAGE=1 tools/test-variant.sh $(VENV) $(VARIANT_TESTS)
 	$(RUN) -m gcovr --root . --filter csrc/ build/variants/coverage-1-*
+
+# Other projects' tests on our core: compat_tests/README.rst.
+compat-trio: build
+	$(RUN) -m compat_tests.trio $(COMPAT_ARGS)
+
+compat-libraries: build
+	$(RUN) -m compat_tests.trio_libraries $(COMPAT_ARGS)
 
 bench: build
 	@tools/venv.sh $(PYTHON) $(VENV) bench

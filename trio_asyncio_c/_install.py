@@ -11,11 +11,13 @@ import importlib.metadata
 import importlib.util
 import os
 import sys
+from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from importlib.machinery import ModuleSpec
+    from types import ModuleType
 
 __all__ = ["install_trio"]
 
@@ -40,11 +42,32 @@ class _Finder:
     def find_spec(
         name: str, path: object = None, target: object = None
     ) -> ModuleSpec | None:
+        if name == "trio":
+            return _find_trio()
         if name not in _REPLACED:
             return None
         _check_version()
         file = _FOLDER / f"{name.rpartition('.')[2]}.py"
         return importlib.util.spec_from_file_location(name, file)
+
+
+def _find_trio() -> ModuleSpec | None:
+    """Find Trio itself, which is to name the core's functions once it is there.
+
+    It renames its public things at the end of its own import, and would fail on
+    builtin functions that said they are its own before.
+    """
+    spec = PathFinder.find_spec("trio")
+    if spec is None or spec.loader is None:
+        return spec
+    execute = spec.loader.exec_module
+
+    def exec_module(module: ModuleType) -> None:
+        execute(module)
+        module._core._run.name_builtin_functions()
+
+    spec.loader.exec_module = exec_module  # type: ignore[method-assign]
+    return spec
 
 
 def _check_version() -> None:

@@ -70,6 +70,8 @@ async def _init(
 
 
 _left_open: list[_SignalWakeup] = []
+# The descriptors that signals write to: a child process has to let go of them.
+_wakeup_fds: set[int] = set()
 
 
 class _SignalWakeup:
@@ -82,6 +84,7 @@ class _SignalWakeup:
         self._read.setblocking(False)
         self._write.setblocking(False)
         runner.watch_signals(self._read.fileno())
+        _wakeup_fds.add(self._write.fileno())
         self._old = signal.set_wakeup_fd(
             self._write.fileno(), warn_on_full_buffer=False
         )
@@ -96,6 +99,7 @@ class _SignalWakeup:
 
     def close(self) -> None:
         signal.set_wakeup_fd(self._old)
+        _wakeup_fds.discard(self._write.fileno())
         self._read.close()
         self._write.close()
 
@@ -328,6 +332,17 @@ def finish_paused_runner(runner: _core.Runner) -> None:
         raise error
 
 
+def _after_fork_in_child() -> None:
+    """A child is in no run, has none of the worker threads, and must not wake
+    its parent when it gets a signal.
+    """
+    _core._after_fork_in_child()
+    if _wakeup_fds:
+        fd = signal.set_wakeup_fd(-1)
+        if fd not in _wakeup_fds:
+            signal.set_wakeup_fd(fd)
+        _wakeup_fds.clear()
+
+
 if hasattr(os, "register_at_fork"):
-    # A child is in no run, and has none of the worker threads.
-    os.register_at_fork(after_in_child=_core._after_fork_in_child)
+    os.register_at_fork(after_in_child=_after_fork_in_child)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import io
+import itertools
 import signal
 import sys
 import textwrap
@@ -31,22 +32,22 @@ def load(name: str) -> types.ModuleType:
 
 _cli = load("_cli")
 _compare = load("_compare")
+_environment = load("_environment")
 _expected = load("_expected")
 _interpreters = load("_interpreters")
 _report = load("_report")
 _session = load("_session")
+_suite = load("_suite")
 suites = load("trio.suites")
 Result, Session, Verdict = _session.Result, _session.Session, _compare.Verdict
 
 NAME = "trio/_tests/test_exports.py::test_static_tool_sees_class_members[mypy-trio]"
-FACTS = {"swapped": True, "child_swapped": True}
-PLAIN_FACTS = {"swapped": False, "child_swapped": False}
 RUN_PYTEST = "import sys; sys.path.append({!r}); import pytest; sys.exit(pytest.main())"
 
 
 def session(**outcomes: str) -> Session:
     results = {name: Result(outcome, "why") for name, outcome in outcomes.items()}
-    return Session(results=results)
+    return Session(collected=[*results, "another"], results=results)
 
 
 def compare(plain, ours, expected=(), *, whole=True, all_run=True):
@@ -141,20 +142,32 @@ def test_listed_test_must_be_collected():
     assert compare({}, {}, ["a"], whole=False) == {}
 
 
+def side(*, ours=False, **facts):
+    facts = {"swapped": ours, "child_swapped": ours, **facts}
+    return Session(facts=facts, collected=["a"])
+
+
 def test_both_sides_must_be_what_they_are_called():
-    right = Session(facts=PLAIN_FACTS), Session(facts=FACTS)
-    assert _compare.problems(*right) == []
-    assert len(_compare.problems(*reversed(right))) == 4
-    assert len(_compare.problems(Session(), Session())) == 4
-    half = Session(facts={**FACTS, "child_swapped": False})
-    assert len(_compare.problems(right[0], half)) == 1
+    assert _compare.problems(side(), side(ours=True)) == []
+    assert len(_compare.problems(side(ours=True), side())) == 4
+    half = side(ours=True, child_swapped=False)
+    assert len(_compare.problems(side(), half)) == 1
+    unknown = Session(collected=["a"])
+    assert len(_compare.problems(unknown, unknown)) == 4
 
 
-def test_problem_of_either_side_is_one_of_the_comparison():
-    sides = Session(facts=PLAIN_FACTS), Session(facts=FACTS)
-    for side in sides:
-        side.problems.append("no test was collected")
-    assert len(_compare.problems(*sides)) == 2
+def test_side_without_tests_is_one_problem():
+    one = session(a="passed")
+    for sides in ((one, Session()), (Session(), one)):
+        assert _compare.compare(*sides, {}, whole=True, all_run=True) == []
+    empty = Session(problems=["no test was collected"])
+    assert len(_compare.problems(side(), empty)) == 1
+    assert len(_compare.problems(empty, side(ours=True))) == 1
+
+
+def test_tests_that_were_asked_for_must_be_there():
+    found = _compare.problems(side(), side(ours=True), wanted=("a", "b"))
+    assert found == ["there is no test b"]
 
 
 # The list of expected failures
@@ -439,6 +452,28 @@ def test_termination_ends_the_session(files, monkeypatch, restored_signals):
     assert started[0].returncode == -signal.SIGKILL
 
 
+@pytest.mark.parametrize(
+    ("side", "swap"), [("plain", []), ("ours", ["trio_asyncio_c.pytest_trio"])]
+)
+def test_swap_comes_before_what_imports_trio(files, side, swap):
+    suite = suites.SUITES["trio"]
+    python = _interpreters.running()
+    environment = _environment.Environment(python, python.executable, files.folder)
+    runner = _suite.Runner(suite, _suite.Choice(keyword="x"), say=print)
+    words = runner._arguments(
+        environment, suite.locate(environment), suite.parts[1], side, files
+    )
+    plugins = [after for word, after in itertools.pairwise(words) if word == "-p"]
+    assert plugins == [
+        *suite.early_plugins,
+        *swap,
+        *suite.plugins,
+        "compat_tests._report_plugin",
+        "no:cacheprovider",
+    ]
+    assert {"--run-slow", "--compat-trio", "-k"} <= {*words}
+
+
 # The report
 
 
@@ -474,7 +509,12 @@ def test_printed_report():
     made = comparison(
         plain=sides[0],
         ours=sides[1],
-        differences=[difference("x", Verdict.LISTED), difference("a"), *lost],
+        differences=[
+            difference("x", Verdict.LISTED),
+            difference("b", Verdict.FIXED),
+            difference("a"),
+            *lost,
+        ],
     )
     file = io.StringIO()
     _report.print_table("suite", [made], file)
@@ -489,9 +529,10 @@ def test_printed_report():
     assert said == [
         "FAILURE: a: passed on plain trio, failed on ours",
         "why",
-        "FAILURE: m.py: 2 tests was not collected, or not reached",
+        "FAILURE: m.py: 2 tests were not collected, or not reached",
         "on the list: x: passed on plain trio, failed on ours",
         "why",
+        "better than on plain trio: b: passed on plain trio, failed on ours",
     ]
 
 

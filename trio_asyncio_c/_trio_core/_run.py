@@ -37,6 +37,7 @@ from trio_asyncio_c._core import (
     Task,
     TaskStatus as _TaskStatus,  # noqa: F401
     add_instrument as add_instrument,
+    add_parking_lot_breaker,
     checkpoint,
     checkpoint_if_cancelled,
     current_clock as current_clock,
@@ -51,6 +52,7 @@ from trio_asyncio_c._core import (
     notify_closing as notify_closing,
     open_nursery,
     remove_instrument as remove_instrument,
+    remove_parking_lot_breaker,
     reschedule as reschedule,
     spawn_system_task as spawn_system_task,
     wait_all_tasks_blocked,
@@ -391,13 +393,31 @@ _adopt(
         wait_writable,
     )
 )
-# Trio's own renaming fails on what C calls by a fixed name, so these say at once
-# what it would make of them. (Those of trio.lowlevel it would try all the same.)
-for _thing in (
-    current_effective_deadline,
-    current_time,
-    open_nursery,
-    type(TASK_STATUS_IGNORED),
-):
-    _thing.__module__ = "trio"
+type(TASK_STATUS_IGNORED).__module__ = "trio"
+
+
+def name_builtin_functions() -> None:
+    """Let the functions of C say that they are Trio's, after its import."""
+    function: Any
+    for function in (current_effective_deadline, current_time, open_nursery):
+        function.__module__ = "trio"
+    for function in (
+        add_instrument,
+        add_parking_lot_breaker,
+        current_clock,
+        current_root_task,
+        current_statistics,
+        current_task,
+        current_trio_token,
+        in_trio_run,
+        in_trio_task,
+        notify_closing,
+        remove_instrument,
+        remove_parking_lot_breaker,
+        reschedule,
+        spawn_system_task,
+    ):
+        function.__module__ = "trio.lowlevel"
+
+
 _plug_in()

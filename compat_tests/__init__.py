@@ -1,0 +1,1 @@
+"""Other projects' test suites, run unmodified on this one: see README.rst."""

@@ -1,0 +1,1 @@
+"""Libraries written for Trio, unmodified, doing real work on our core."""
