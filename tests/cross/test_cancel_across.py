@@ -295,10 +295,12 @@ def test_wait_for_returns_a_late_value():
 
 def test_a_shielded_caller_leaves_the_callee_alone():
     async def main(loop):
-        future = loop.run_trio(trio.sleep, 0.01)
+        event = trio.Event()
+        future = loop.run_trio(event.wait)
         with pytest.raises(asyncio.TimeoutError):
             await asyncio.wait_for(asyncio.shield(future), 0.001)
         assert not future.done()
+        event.set()
         assert await future is None
 
     in_asyncio(main)
