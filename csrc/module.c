@@ -9,17 +9,22 @@
 #include "base/asyncfn.h"
 #include "base/compat.h"
 #include "core/api.h"
+#include "core/channel.h"
 #include "core/context.h"
 #include "core/entryq.h"
+#include "core/event.h"
+#include "core/lock.h"
 #include "core/nursery.h"
 #include "core/parking.h"
 #include "core/run.h"
 #include "core/run_guest.h"
 #include "core/runvar.h"
 #include "core/scope.h"
+#include "core/semaphore.h"
 #include "core/start.h"
 #include "core/task.h"
 #include "core/threads.h"
+#include "core/timeout.h"
 #include "core/trap.h"
 #include "core/wait.h"
 #include "cross/cross.h"
@@ -195,6 +200,11 @@ static const module_add_fn module_parts[] = {
     tac_start_add_types,
     tac_wait_add_types,
     tac_parking_add_types,
+    tac_event_add_types,
+    tac_lock_add_types,
+    tac_semaphore_add_types,
+    tac_channel_add_types,
+    tac_timeout_add_types,
     tac_runvar_add_types,
     tac_entryq_add_types,
     tac_threads_add_types,

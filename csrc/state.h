@@ -78,12 +78,13 @@ struct tac_counts {
     X(set_exception) X(create_future) X(_asyncio_future_blocking)           \
     X(fileno) X(_set_running_loop) X(_current_handle)                       \
     X(slow_callback_duration) X(_call_cancelled) X(_check_thread)           \
-    X(_check_callback)
+    X(_check_callback) X(__name__)
 
 /* X(name): classes of trio_asyncio_c._exceptions, state->exc_<name>. */
 #define TAC_EXCEPTIONS(X)                                                 \
     X(Cancelled) X(TrioInternalError) X(RunFinishedError)                 \
-    X(BusyResourceError) X(ClosedResourceError) X(BrokenResourceError)
+    X(BusyResourceError) X(ClosedResourceError) X(BrokenResourceError)    \
+    X(EndOfChannel) X(TooSlowError) X(WouldBlock)
 
 /* X(name): Python functions handed over by _core._set_hooks, called where
  * C would gain nothing; state->hook_<name>, NULL until set. */
@@ -93,13 +94,16 @@ struct tac_counts {
     X(collapse_group) X(format_source) X(slow_callback) X(handle_context)   \
     X(iter_await_frames) X(parking_statistics) X(run_statistics)            \
     X(run_in_thread) X(foreign_yield) X(warn_nonstrict) X(set_library)      \
-    X(outcome) X(cancel_reason) X(run_sync_soon_task)
+    X(outcome) X(cancel_reason) X(run_sync_soon_task)                       \
+    X(event_statistics) X(lock_statistics) X(channel_statistics)
 
 /* X(name): heap types, state-><name>_type. */
 #define TAC_TYPES(X)                                                        \
     X(runner) X(task) X(native_task) X(nursery) X(nursery_manager)          \
     X(task_status) X(scope) X(trap) X(raise_cancel) X(cancel_status)        \
-    X(async_function) X(parking_lot) X(run_var) X(run_var_token) X(trio_token) X(worker)      \
+    X(async_function) X(parking_lot) X(run_var) X(run_var_token)            \
+    X(trio_token) X(worker) X(event) X(channel) X(send_channel)             \
+    X(receive_channel) X(fail_scope)                                        \
     X(loop) X(handle) X(timer_handle) X(fd_watch) X(executor_job)           \
     X(waiter) X(trio_call) X(aio_step) X(aio_task)
 

@@ -22,6 +22,10 @@ from ._core import (
     Nursery,
     current_effective_deadline,
     current_time,
+    fail_after,
+    fail_at,
+    move_on_after,
+    move_on_at,
     open_nursery,
     sleep,
     sleep_forever,
@@ -67,7 +71,6 @@ from ._sync import (
 )
 from ._core_hooks import TrioDeprecationWarning
 from ._task_status import TASK_STATUS_IGNORED, TaskStatus
-from ._timeouts import fail_after, fail_at, move_on_after, move_on_at
 from ._tree import format_task_tree
 from ._version import __version__
 

@@ -4,7 +4,8 @@ conditions, capacity limiters.
 Nothing in here may be called from another thread than the run's, unless
 through `from_thread`.
 
-Waiting is always done in a `ParkingLot`, which is first come, first served and
+`Event`, `Lock`, `StrictFIFOLock` and `Semaphore` are the core's; the others
+are made of a `ParkingLot` in the same way. It is first come, first served and
 takes a cancelled task out of the queue. What is waited for is handed over by
 whoever releases it, in the same step: it never lies around free while somebody
 waits, so nobody can jump the queue and a woken task never finds that it came
@@ -15,19 +16,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import inf
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
+from . import _core
 from ._core import (
     CancelScope,
+    Event,
+    Lock,
     ParkingLot,
-    add_parking_lot_breaker,
+    Semaphore,
+    StrictFIFOLock,
     cancel_shielded_checkpoint,
-    checkpoint,
     checkpoint_if_cancelled,
     current_task,
-    remove_parking_lot_breaker,
 )
-from ._exceptions import BrokenResourceError, WouldBlock
+from ._exceptions import WouldBlock
 from ._ki import enable_ki_protection
 from ._util import final
 
@@ -35,7 +38,6 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from ._core import Task
-    from ._statistics import ParkingLotStatistics
 
 __all__ = [
     "CapacityLimiter",
@@ -57,56 +59,6 @@ class EventStatistics:
 
     tasks_waiting: int
     """How many tasks are blocked in `Event.wait`."""
-
-
-@final
-class Event:
-    """Something that happens once, and that tasks can wait for.
-
-    It cannot be taken back: for a series of events make a new one each time,
-    which is cheap, or use a memory channel.
-    """
-
-    __slots__ = ("__weakref__", "_flag", "_lot")
-
-    def __init__(self) -> None:
-        self._flag = False
-        self._lot = ParkingLot()
-
-    def is_set(self) -> bool:
-        """Whether the event has happened. Not a checkpoint."""
-        return self._flag
-
-    @enable_ki_protection
-    def set(self) -> None:
-        """Let the event happen, and wake all tasks that wait for it. Later
-        calls do nothing. Not a checkpoint.
-        """
-        if not self._flag:
-            self._flag = True
-            self._lot.unpark_all()
-
-    async def wait(self) -> None:
-        """Wait until the event has happened. Always a checkpoint, even if it
-        has happened already.
-        """
-        if self._flag:
-            await checkpoint()
-        else:
-            await self._lot.park()
-
-    def statistics(self) -> EventStatistics:
-        """Return figures for debugging."""
-        return EventStatistics(tasks_waiting=len(self._lot))
-
-    def __bool__(self) -> Literal[True]:
-        """Refuse: ``if event:`` is nearly always meant to be ``if
-        event.is_set():``.
-        """
-        raise NotImplementedError(
-            "Trio events cannot be treated as bools; "
-            "consider using `event.is_set()` instead."
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -332,109 +284,6 @@ class CapacityLimiter:
         self.release_on_behalf_of(current_task())
 
 
-@final
-class Semaphore:
-    """A number that tasks count down and up again, and that is never negative:
-    counting down waits at zero.
-
-    ``async with semaphore:`` counts down for the time of the block. To limit
-    how many tasks do something at the same time, a `CapacityLimiter` is the
-    better choice.
-
-    Args:
-      initial_value: where to start; an int, not negative.
-      max_value: if given, a `release` that would go beyond it is an error.
-
-    Raises:
-      TypeError: if one of them is not an int.
-      ValueError: if ``initial_value`` is negative or above ``max_value``.
-    """
-
-    # Tasks are in _lot only while _value is 0.
-    __slots__ = ("__weakref__", "_lot", "_max_value", "_value")
-
-    def __init__(self, initial_value: int, *, max_value: int | None = None) -> None:
-        if not isinstance(initial_value, int):
-            raise TypeError("initial_value must be an int")
-        if initial_value < 0:
-            raise ValueError("initial value must be >= 0")
-        if max_value is not None:
-            if not isinstance(max_value, int):
-                raise TypeError("max_value must be None or an int")
-            if max_value < initial_value:
-                raise ValueError("max_values must be >= initial_value")
-        self._lot = ParkingLot()
-        self._value = initial_value
-        self._max_value = max_value
-
-    def __repr__(self) -> str:
-        limit = "" if self._max_value is None else f", max_value={self._max_value}"
-        return f"<trio.Semaphore({self._value}{limit}) at {id(self):#x}>"
-
-    @property
-    def value(self) -> int:
-        """The number as it stands."""
-        return self._value
-
-    @property
-    def max_value(self) -> int | None:
-        """The largest number allowed, or None."""
-        return self._max_value
-
-    @enable_ki_protection
-    def acquire_nowait(self) -> None:
-        """Count down without waiting. Not a checkpoint.
-
-        Raises:
-          WouldBlock: if the value is zero.
-        """
-        if self._value <= 0:
-            raise WouldBlock
-        self._value -= 1
-
-    @enable_ki_protection
-    async def acquire(self) -> None:
-        """Count down, waiting until the value is above zero. A checkpoint."""
-        await checkpoint_if_cancelled()
-        if self._value > 0:
-            self._value -= 1
-            await cancel_shielded_checkpoint()
-        else:
-            await self._lot.park()
-
-    @enable_ki_protection
-    def release(self) -> None:
-        """Count up, or let the task that waits longest go on instead. Not a
-        checkpoint.
-
-        Raises:
-          ValueError: if the value is ``max_value`` already.
-        """
-        if self._lot:
-            self._lot.unpark()
-            return
-        if self._value == self._max_value:
-            raise ValueError("semaphore released too many times")
-        self._value += 1
-
-    def statistics(self) -> ParkingLotStatistics:
-        """Return figures for debugging; ``tasks_waiting`` is how many tasks
-        are blocked in `acquire`.
-        """
-        return self._lot.statistics()
-
-    __aenter__ = acquire
-
-    @enable_ki_protection
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc_value: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.release()
-
-
 @dataclass(frozen=True, slots=True)
 class LockStatistics:
     """What `Lock.statistics` returns."""
@@ -447,138 +296,6 @@ class LockStatistics:
 
     tasks_waiting: int
     """How many tasks are blocked in `Lock.acquire`."""
-
-
-class _LockImpl:
-    """What `Lock` and `StrictFIFOLock` share, which is everything."""
-
-    # Tasks are in _lot only while _owner is set, and the owner is always
-    # registered as a breaker of the lot. A lock whose owner exited keeps that
-    # owner for good: it is broken.
-    __slots__ = ("__weakref__", "_lot", "_owner")
-
-    def __init__(self) -> None:
-        self._lot = ParkingLot()
-        self._owner: Task | None = None
-
-    def __repr__(self) -> str:
-        name = type(self).__name__
-        if self._owner is None:
-            return f"<unlocked {name} object at {id(self):#x}>"
-        waiters = f"with {len(self._lot)} waiters"
-        return f"<locked {name} object at {id(self):#x} {waiters}>"
-
-    def locked(self) -> bool:
-        """Whether somebody holds the lock. Not a checkpoint."""
-        return self._owner is not None
-
-    def _try_acquire(self, task: Task) -> bool:
-        """Take the lock at once; False if that would block."""
-        if self._owner is None:
-            self._owner = task
-            add_parking_lot_breaker(task, self._lot)
-            return True
-        if self._owner is task:
-            raise RuntimeError("attempt to re-acquire an already held Lock")
-        return False
-
-    @enable_ki_protection
-    def acquire_nowait(self) -> None:
-        """Take the lock without waiting. Not a checkpoint.
-
-        Raises:
-          WouldBlock: if another task holds it.
-          RuntimeError: if the current task holds it.
-        """
-        if not self._try_acquire(current_task()):
-            raise WouldBlock
-
-    @enable_ki_protection
-    async def acquire(self) -> None:
-        """Take the lock, waiting until it is free. A checkpoint.
-
-        Raises:
-          RuntimeError: if the current task holds it.
-          BrokenResourceError: if the task that held it exited without
-            releasing it.
-        """
-        await checkpoint_if_cancelled()
-        if self._try_acquire(current_task()):
-            await cancel_shielded_checkpoint()
-            return
-        try:
-            # A task that Condition.notify has moved here from another lot
-            # wakes up in the same way: whoever wakes a task in this lot must
-            # have made it the owner.
-            await self._lot.park()
-        except BrokenResourceError:
-            raise BrokenResourceError(
-                f"Owner of this lock exited without releasing: {self._owner}",
-            ) from None
-
-    @enable_ki_protection
-    def release(self) -> None:
-        """Give the lock to the task that waits longest, or leave it free. Not
-        a checkpoint.
-
-        Raises:
-          RuntimeError: if the current task does not hold it.
-        """
-        task = current_task()
-        if task is not self._owner:
-            raise RuntimeError("can't release a Lock you don't own")
-        remove_parking_lot_breaker(task, self._lot)
-        if self._lot:
-            (self._owner,) = self._lot.unpark()
-            add_parking_lot_breaker(self._owner, self._lot)
-        else:
-            self._owner = None
-
-    def statistics(self) -> LockStatistics:
-        """Return figures for debugging."""
-        return LockStatistics(
-            locked=self._owner is not None,
-            owner=self._owner,
-            tasks_waiting=len(self._lot),
-        )
-
-    __aenter__ = acquire
-
-    @enable_ki_protection
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc_value: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.release()
-
-
-@final
-class Lock(_LockImpl):
-    """A lock that one task holds at a time, and that only this task can
-    release.
-
-    ``async with lock:`` holds it during the block; it waits at entry, not at
-    exit. A task that takes a lock which it holds already gets an error. If a
-    task exits while it holds the lock, then everybody who waits for it, or
-    tries to take it later, gets `BrokenResourceError`.
-    """
-
-    __slots__ = ()
-
-
-@final
-class StrictFIFOLock(_LockImpl):
-    """A `Lock` that promises to be taken in the order in which tasks began to
-    wait for it.
-
-    Today every `Lock` behaves like that. Code that relies on the order, say
-    because it sends messages in the sequence in which they were made, states
-    so by using this class.
-    """
-
-    __slots__ = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -708,3 +425,6 @@ class Condition:
         traceback: TracebackType | None,
     ) -> None:
         self._lock.release()
+
+
+_core._set_hooks(event_statistics=EventStatistics, lock_statistics=LockStatistics)

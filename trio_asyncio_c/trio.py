@@ -17,6 +17,10 @@ from ._core import (
     Nursery,
     current_effective_deadline,
     current_time,
+    fail_after,
+    fail_at,
+    move_on_after,
+    move_on_at,
     open_nursery,
     sleep,
     sleep_forever,
@@ -50,7 +54,6 @@ from ._sync import (
     StrictFIFOLock,
 )
 from ._task_status import TASK_STATUS_IGNORED, TaskStatus
-from ._timeouts import fail_after, fail_at, move_on_after, move_on_at
 
 __all__ = [
     "BrokenResourceError",

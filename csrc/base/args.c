@@ -83,3 +83,15 @@ tac_args_fd(PyObject *obj)
 {
     return PyObject_AsFileDescriptor(obj);
 }
+
+int
+tac_args_exit(const char *function, Py_ssize_t nargs)
+{
+    if (nargs != 3) {
+        PyErr_Format(PyExc_TypeError,
+                     "%s() takes 3 arguments but %zd were given", function,
+                     nargs);
+        return -1;
+    }
+    return 0;
+}

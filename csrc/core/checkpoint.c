@@ -11,8 +11,8 @@
 
 #include <math.h>
 
-static bool
-checkpoint_is_cancelled(TacTask *task)
+bool
+tac_checkpoint_is_cancelled(TacTask *task)
 {
     TacRunner *runner = task->base.runner;
     return task->base.scope->effectively_cancelled
@@ -27,23 +27,23 @@ checkpoint_begin(TacTrap *trap, TacTask *task)
 
 /* After the schedule point; a second time never comes, for the wait ends
  * with an error. */
-static enum tac_trap_step
-checkpoint_resume(TacTrap *trap, TacTask *task)
+enum tac_trap_step
+tac_checkpoint_resume(TacTrap *trap, TacTask *task)
 {
     task->cancel_points++;
-    return checkpoint_is_cancelled(task) ? TAC_TRAP_WAIT : TAC_TRAP_DONE;
+    return tac_checkpoint_is_cancelled(task) ? TAC_TRAP_WAIT : TAC_TRAP_DONE;
 }
 
 const struct tac_trap_ops tac_checkpoint_ops = {
     .name = "checkpoint",
     .begin = checkpoint_begin,
-    .resume = checkpoint_resume,
+    .resume = tac_checkpoint_resume,
 };
 
 static enum tac_trap_step
 checkpoint_if_cancelled_begin(TacTrap *trap, TacTask *task)
 {
-    if (checkpoint_is_cancelled(task)) {
+    if (tac_checkpoint_is_cancelled(task)) {
         return TAC_TRAP_YIELD;
     }
     task->cancel_points++;
@@ -53,7 +53,7 @@ checkpoint_if_cancelled_begin(TacTrap *trap, TacTask *task)
 const struct tac_trap_ops tac_checkpoint_if_cancelled_ops = {
     .name = "checkpoint_if_cancelled",
     .begin = checkpoint_if_cancelled_begin,
-    .resume = checkpoint_resume,
+    .resume = tac_checkpoint_resume,
 };
 
 const struct tac_trap_ops tac_cancel_shielded_checkpoint_ops = {
@@ -118,7 +118,8 @@ sleep_begin(TacTrap *trap, TacTask *task)
 static enum tac_trap_step
 sleep_resume(TacTrap *trap, TacTask *task)
 {
-    return trap->phase == 0 ? checkpoint_resume(trap, task) : TAC_TRAP_DONE;
+    return trap->phase == 0 ? tac_checkpoint_resume(trap, task)
+                            : TAC_TRAP_DONE;
 }
 
 const struct tac_trap_ops tac_sleep_ops = {

@@ -8,6 +8,13 @@
 
 #include "core/trap.h"
 
+/* Whether the next cancel point of a task raises. */
+bool tac_checkpoint_is_cancelled(TacTask *task);
+
+/* Go on after the schedule point of a checkpoint, TAC_TRAP_YIELD: for traps
+ * that end as one. */
+enum tac_trap_step tac_checkpoint_resume(TacTrap *trap, TacTask *task);
+
 extern const struct tac_trap_ops tac_checkpoint_ops;
 extern const struct tac_trap_ops tac_checkpoint_if_cancelled_ops;
 extern const struct tac_trap_ops tac_cancel_shielded_checkpoint_ops;

@@ -12,19 +12,9 @@
 #include "base/asyncfn.h"
 #include "base/compat.h"
 #include "core/run.h"
-#include "core/trap.h"
 
 #include <math.h>
 #include <structmember.h>
-
-typedef struct {
-    PyObject_HEAD
-    TacState *state;         /* borrowed: the type holds the module */
-    struct tac_list parked;  /* of TacTrap.node, oldest first */
-    Py_ssize_t count;
-    PyObject *broken_by; /* owned list of tasks, or NULL */
-    PyObject *weakrefs;
-} TacParkingLot;
 
 static TacParkingLot *
 parking_lot_of(TacTrap *trap)
@@ -41,8 +31,8 @@ parking_link(TacParkingLot *lot, TacTrap *trap)
     lot->count++;
 }
 
-static void
-parking_unlink(TacTrap *trap)
+void
+tac_parking_unlink(TacTrap *trap)
 {
     if (tac_list_is_linked(&trap->node)) {
         tac_list_unlink(&trap->node);
@@ -50,8 +40,17 @@ parking_unlink(TacTrap *trap)
     }
 }
 
-static enum tac_trap_step
-parking_begin(TacTrap *trap, TacTask *task)
+enum tac_trap_step
+tac_parking_join(TacTrap *trap, TacTask *task)
+{
+    TacParkingLot *lot = parking_lot_of(trap);
+    parking_link(lot, trap);
+    Py_XSETREF(task->custom_sleep_data, Py_NewRef(lot));
+    return TAC_TRAP_WAIT;
+}
+
+enum tac_trap_step
+tac_parking_park(TacTrap *trap, TacTask *task)
 {
     TacParkingLot *lot = parking_lot_of(trap);
     if (lot->broken_by != NULL) {
@@ -60,15 +59,13 @@ parking_begin(TacTrap *trap, TacTask *task)
                      lot->broken_by);
         return TAC_TRAP_ERROR;
     }
-    parking_link(lot, trap);
-    Py_XSETREF(task->custom_sleep_data, Py_NewRef(lot));
-    return TAC_TRAP_WAIT;
+    return tac_parking_join(trap, task);
 }
 
 static const struct tac_trap_ops parking_ops = {
     .name = "ParkingLot.park",
-    .begin = parking_begin,
-    .unlink = parking_unlink,
+    .begin = tac_parking_park,
+    .unlink = tac_parking_unlink,
 };
 
 /* Waking and moving ------------------------------------------------------- */
@@ -101,20 +98,49 @@ parking_first(TacParkingLot *lot)
                : tac_list_entry(lot->parked.next, TacTrap, node);
 }
 
+int
+tac_parking_check_run(TacParkingLot *lot)
+{
+    TacTrap *trap = parking_first(lot);
+    return trap == NULL ? 0 : tac_task_check_run(trap->task);
+}
+
+int
+tac_parking_wake_first(TacParkingLot *lot, TacTask **task)
+{
+    *task = NULL;
+    TacTrap *trap = parking_first(lot);
+    if (trap == NULL) {
+        return 0;
+    }
+    if (tac_task_check_run(trap->task) < 0) {
+        return -1;
+    }
+    *task = (TacTask *)Py_NewRef(trap->task);
+    tac_parking_unlink(trap);
+    if (tac_task_reschedule(*task, NULL, NULL) < 0) {
+        Py_CLEAR(*task);
+        return -1;
+    }
+    return 0;
+}
+
 static PyObject *
 parking_unpark_some(TacParkingLot *lot, Py_ssize_t count)
 {
     PyObject *tasks = PyList_New(0);
-    TacTrap *trap;
-    while (tasks != NULL && count-- > 0 && (trap = parking_first(lot)) != NULL)
-    {
-        TacTask *task = trap->task;
-        parking_unlink(trap);
-        if (PyList_Append(tasks, (PyObject *)task) < 0
-            || tac_task_reschedule(task, NULL, NULL) < 0)
-        {
+    TacTask *task;
+    while (tasks != NULL && count-- > 0) {
+        if (tac_parking_wake_first(lot, &task) < 0) {
             Py_CLEAR(tasks);
         }
+        else if (task == NULL) {
+            break;
+        }
+        else if (PyList_Append(tasks, (PyObject *)task) < 0) {
+            Py_CLEAR(tasks);
+        }
+        Py_XDECREF(task);
     }
     return tasks;
 }
@@ -130,7 +156,7 @@ parking_repark_some(TacParkingLot *lot, PyObject *new_lot, Py_ssize_t count)
     }
     TacTrap *trap;
     while (count-- > 0 && (trap = parking_first(lot)) != NULL) {
-        parking_unlink(trap);
+        tac_parking_unlink(trap);
         Py_SETREF(trap->first, Py_NewRef(new_lot));
         parking_link((TacParkingLot *)new_lot, trap);
         Py_XSETREF(trap->task->custom_sleep_data, Py_NewRef(new_lot));
@@ -226,7 +252,7 @@ parking_break(TacParkingLot *lot, PyObject *task)
         PyErr_Format(lot->state->exc_BrokenResourceError,
                      "Parking lot broken by %R", task);
         PyObject *error = PyErr_GetRaisedException();
-        parking_unlink(trap);
+        tac_parking_unlink(trap);
         if (tac_task_reschedule(trap->task, NULL, error) < 0) {
             return -1;
         }
@@ -300,50 +326,43 @@ parking_breaker_args(TacState *state, PyObject *const *args,
     return 0;
 }
 
-static PyObject *
-parking_add_breaker(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
+int
+tac_parking_add_breaker(TacState *state, TacTask *task, TacParkingLot *lot)
 {
-    TacState *state = tac_state_of_module(module);
     PyObject *lots;
-    if (parking_breaker_args(state, args, nargs, "add_parking_lot_breaker")
-        < 0)
-    {
-        return NULL;
-    }
-    if (((TacTask *)args[0])->base.runner == NULL) {
+    if (task->base.runner == NULL) {
         PyErr_SetString(state->exc_BrokenResourceError,
                         "Attempted to add already exited task as lot "
                         "breaker.");
-        return NULL;
+        return -1;
     }
-    int found = PyDict_GetItemRef(state->breakers, args[0], &lots);
+    int found = PyDict_GetItemRef(state->breakers, (PyObject *)task, &lots);
     if (found == 0) {
         lots = PyList_New(0);
         if (lots != NULL
-            && PyDict_SetItem(state->breakers, args[0], lots) < 0) {
+            && PyDict_SetItem(state->breakers, (PyObject *)task, lots) < 0)
+        {
             Py_CLEAR(lots);
         }
     }
     if (lots == NULL) {
-        return NULL;
+        return -1;
     }
-    int rc = PyList_Append(lots, args[1]);
+    int rc = PyList_Append(lots, (PyObject *)lot);
     Py_DECREF(lots);
-    if (rc < 0) {
-        return NULL;
-    }
-    Py_RETURN_NONE;
+    return rc;
 }
 
-static int
-parking_drop_breaker(TacState *state, PyObject *task, PyObject *lot)
+int
+tac_parking_remove_breaker(TacState *state, TacTask *task,
+                           TacParkingLot *lot)
 {
     PyObject *lots;
-    int found = PyDict_GetItemRef(state->breakers, task, &lots);
+    int found = PyDict_GetItemRef(state->breakers, (PyObject *)task, &lots);
     if (found < 0) {
         return -1;
     }
-    Py_ssize_t index = found ? PySequence_Index(lots, lot) : -1;
+    Py_ssize_t index = found ? PySequence_Index(lots, (PyObject *)lot) : -1;
     int rc = -1;
     if (index < 0) {
         PyErr_SetString(PyExc_RuntimeError,
@@ -353,10 +372,25 @@ parking_drop_breaker(TacState *state, PyObject *task, PyObject *lot)
     else if (PySequence_DelItem(lots, index) == 0) {
         rc = PyList_GET_SIZE(lots) != 0
                  ? 0
-                 : PyDict_DelItem(state->breakers, task);
+                 : PyDict_DelItem(state->breakers, (PyObject *)task);
     }
     Py_XDECREF(lots);
     return rc;
+}
+
+static PyObject *
+parking_add_breaker(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
+{
+    TacState *state = tac_state_of_module(module);
+    if (parking_breaker_args(state, args, nargs, "add_parking_lot_breaker")
+            < 0
+        || tac_parking_add_breaker(state, (TacTask *)args[0],
+                                   (TacParkingLot *)args[1])
+               < 0)
+    {
+        return NULL;
+    }
+    Py_RETURN_NONE;
 }
 
 static PyObject *
@@ -366,7 +400,9 @@ parking_remove_breaker(PyObject *module, PyObject *const *args,
     TacState *state = tac_state_of_module(module);
     if (parking_breaker_args(state, args, nargs, "remove_parking_lot_breaker")
             < 0
-        || parking_drop_breaker(state, args[0], args[1]) < 0)
+        || tac_parking_remove_breaker(state, (TacTask *)args[0],
+                                      (TacParkingLot *)args[1])
+               < 0)
     {
         return NULL;
     }
@@ -414,6 +450,17 @@ lot_get_broken_by(TacParkingLot *lot, void *closure)
     return lot->broken_by == NULL ? PyList_New(0) : Py_NewRef(lot->broken_by);
 }
 
+static TacParkingLot *
+lot_alloc(TacState *state, PyTypeObject *type)
+{
+    TacParkingLot *lot = (TacParkingLot *)type->tp_alloc(type, 0);
+    if (lot != NULL) {
+        lot->state = state;
+        tac_list_init(&lot->parked);
+    }
+    return lot;
+}
+
 static PyObject *
 lot_tp_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
@@ -422,13 +469,13 @@ lot_tp_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
         PyErr_SetString(PyExc_TypeError, "ParkingLot() takes no arguments");
         return NULL;
     }
-    TacParkingLot *lot =
-        state == NULL ? NULL : (TacParkingLot *)type->tp_alloc(type, 0);
-    if (lot != NULL) {
-        lot->state = state;
-        tac_list_init(&lot->parked);
-    }
-    return (PyObject *)lot;
+    return state == NULL ? NULL : (PyObject *)lot_alloc(state, type);
+}
+
+TacParkingLot *
+tac_parking_new(TacState *state)
+{
+    return lot_alloc(state, state->parking_lot_type);
 }
 
 static int

@@ -97,6 +97,13 @@ double tac_scope_effective_deadline(const TacScope *scope);
  * True, False, or NULL with `remaining` raised, its __context__ kept. */
 PyObject *tac_scope_exit_value(PyObject *exc, PyObject *remaining);
 
+/* Leave the block with an error (borrowed, or NULL), as __exit__() does: in
+ * the running task.  Returns: True, False, or NULL+exc. */
+PyObject *tac_scope_exit(TacScope *scope, PyObject *exc);
+
+/* 0, or -1 with TypeError where a shield is no bool. */
+int tac_scope_check_shield(PyObject *value);
+
 /* A view of the scope's place in the tree (NULL: None), for introspection.
  * Returns: new ref | NULL+exc. */
 PyObject *tac_cancel_status(TacScope *scope);

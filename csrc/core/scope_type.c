@@ -12,8 +12,8 @@ static const char *const scope_init_names[] = {
 static const struct tac_params scope_init_params = {
     "CancelScope", 0, 0, scope_init_names};
 
-static int
-scope_check_shield(PyObject *value)
+int
+tac_scope_check_shield(PyObject *value)
 {
     if (!PyBool_Check(value)) {
         PyErr_SetString(PyExc_TypeError, "shield must be a bool");
@@ -28,7 +28,7 @@ scope_set_up(TacScope *scope, PyObject *relative, PyObject *deadline,
 {
     if ((relative && tac_args_double(relative, &scope->relative_deadline) < 0)
         || (deadline && tac_args_double(deadline, &scope->deadline) < 0)
-        || (shield && scope_check_shield(shield) < 0))
+        || (shield && tac_scope_check_shield(shield) < 0))
     {
         return -1;
     }
@@ -191,17 +191,19 @@ PyDoc_STRVAR(scope_exit_doc,
 static PyObject *
 scope_py_exit(TacScope *scope, PyObject *const *args, Py_ssize_t nargs)
 {
-    if (nargs != 3) {
-        PyErr_Format(PyExc_TypeError,
-                     "__exit__() takes 3 arguments but %zd were given",
-                     nargs);
+    if (tac_args_exit("__exit__", nargs) < 0) {
         return NULL;
     }
+    return tac_scope_exit(scope, args[1] == Py_None ? NULL : args[1]);
+}
+
+PyObject *
+tac_scope_exit(TacScope *scope, PyObject *exc)
+{
     TacTask *task = tac_task_current(scope->state);
     if (task == NULL) {
         return NULL;
     }
-    PyObject *exc = args[1] == Py_None ? NULL : args[1];
     PyObject *remaining = Py_XNewRef(exc);
     Py_INCREF(scope); /* the task's reference may have been the last */
     int rc = tac_scope_close(scope, task, &remaining);
@@ -445,7 +447,7 @@ static int
 scope_set_shield(TacScope *scope, PyObject *value, void *closure)
 {
     if (scope_no_delete(value, "shield") < 0
-        || scope_check_shield(value) < 0) {
+        || tac_scope_check_shield(value) < 0) {
         return -1;
     }
     scope->shield = value == Py_True;

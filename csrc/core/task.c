@@ -45,6 +45,27 @@ tac_task_make_runnable(struct tac_task *task)
 }
 
 int
+tac_task_check_run(TacTask *task)
+{
+    TacRunner *runner = task->base.runner;
+    if (runner == NULL || !runner->driven) {
+        return 0;
+    }
+    TacRunner *running = tac_running(runner->state);
+    if (running == runner) {
+        return 0;
+    }
+    if (running == NULL) {
+        PyErr_SetString(PyExc_RuntimeError,
+                        "must be called from async context");
+    }
+    else {
+        PyErr_Format(PyExc_RuntimeError, "%R belongs to another run", task);
+    }
+    return -1;
+}
+
+int
 tac_task_reschedule(TacTask *task, PyObject *value, PyObject *error)
 {
     TacRunner *runner = task->base.runner;

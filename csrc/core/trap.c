@@ -151,6 +151,9 @@ trap_wake(TacTrap *trap, PyObject **result)
         if (task->trap == trap) {
             Py_CLEAR(task->trap);
         }
+        if (trap->ops->fail != NULL) {
+            error = trap->ops->fail(trap, error);
+        }
         trap_finish(trap);
         tac_err_raise(error);
         Py_DECREF(error);

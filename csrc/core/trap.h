@@ -36,6 +36,10 @@ struct tac_trap_ops {
     enum tac_trap_step (*begin)(struct TacTrap *trap, TacTask *task);
     /* After a wake-up without an error; NULL: done, with the task's value. */
     enum tac_trap_step (*resume)(struct TacTrap *trap, TacTask *task);
+    /* What is raised in the place of an error, cancels included, that the
+     * task was woken with.  Steals it; returns a new ref, never NULL, with no
+     * exception set.  NULL: raise it as it is. */
+    PyObject *(*fail)(struct TacTrap *trap, PyObject *error);
     /* NULL: unlink, and succeed. */
     enum tac_abort (*abort)(struct TacTrap *trap, TacTask *task,
                             const struct tac_cause *cause);
@@ -54,7 +58,10 @@ typedef struct TacTrap {
     TacState *state;      /* borrowed: the type holds the module */
     TacTask *task;        /* owned while WAITING */
     struct tac_list node; /* in the lot, fd or list waited for */
-    struct tac_timer timer;
+    union {
+        struct tac_timer timer;
+        struct tac_list mate; /* among the waits at one end of a channel */
+    };
     PyObject *first, *second; /* owned; each kind says what for */
     PyObject *result;         /* owned; what the await returns */
     double number;
