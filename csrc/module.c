@@ -9,6 +9,7 @@
 #include "base/asyncfn.h"
 #include "base/compat.h"
 #include "core/api.h"
+#include "core/breaker.h"
 #include "core/channel.h"
 #include "core/context.h"
 #include "core/entryq.h"
@@ -97,12 +98,11 @@ module_make_objects(TacState *state)
         PyTuple_Pack(3, state->str_source, state->str_reason,
                      state->str_source_task);
     state->exception_group = module_builtin("BaseExceptionGroup");
-    state->breakers = PyDict_New();
     state->idle_workers = PyList_New(0);
     PyObject *object_type = (PyObject *)&PyBaseObject_Type;
     state->marker = PyObject_CallNoArgs(object_type);
     if (state->cancelled_kwnames == NULL || state->exception_group == NULL
-        || state->breakers == NULL || state->idle_workers == NULL
+        || state->idle_workers == NULL
         || state->marker == NULL)
     {
         return -1;
@@ -200,6 +200,7 @@ static const module_add_fn module_parts[] = {
     tac_start_add_types,
     tac_wait_add_types,
     tac_parking_add_types,
+    tac_breaker_add_functions,
     tac_event_add_types,
     tac_lock_add_types,
     tac_semaphore_add_types,
@@ -267,7 +268,7 @@ module_traverse(PyObject *module, visitproc visit, void *arg)
 #undef EXC
 #undef STR
 #undef HOOK
-    return 0;
+    return tac_breaker_traverse(state, visit, arg);
 }
 
 /* The unused objects go while their types are there: freeing one asks its
@@ -289,6 +290,7 @@ module_clear(PyObject *module)
     }
     module_drop_freelist(&state->free_traps);
     module_drop_freelist(&state->free_handles);
+    tac_breaker_clear(state);
 #define TYPE(name) Py_CLEAR(state->name##_type);
 #define OBJECT(name) Py_CLEAR(state->name);
 #define EXC(name) Py_CLEAR(state->exc_##name);

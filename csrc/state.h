@@ -10,6 +10,8 @@
 #ifndef TAC_STATE_H
 #define TAC_STATE_H
 
+#include "base/list.h"
+
 #include <Python.h>
 
 struct TacRunner;
@@ -115,7 +117,6 @@ struct tac_counts {
     X(abort_failed)        /* a member of Abort */                        \
     X(exception_group)     /* BaseExceptionGroup */                       \
     X(marker)              /* what a trap yields: "see task->trap" */     \
-    X(breakers)            /* dict {Task: [ParkingLot]} */                \
     X(idle_workers)        /* list of parked worker threads */            \
     X(aio_cancelled_error) /* of the running interpreter's asyncio; */    \
     X(aio_kwnames)         /* ("context",) as its C Tasks pass it; */     \
@@ -141,6 +142,7 @@ typedef struct TacState {
      * callback and of itself (in TAC_TYPES), and its wake-up's method. */
     const PyMethodDef *aio_wakeup;
     uint64_t next_task_counter;
+    struct tac_list breakers; /* of struct tac_breaker.state_node */
 
     Py_tss_t runner_key; /* the thread's running TacRunner, borrowed */
     struct tac_freelist free_traps;

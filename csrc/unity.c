@@ -10,6 +10,7 @@
 
 #include "core/api.c"
 #include "core/attempt.c"
+#include "core/breaker.c"
 #include "core/cancel_status.c"
 #include "core/channel.c"
 #include "core/channel_type.c"

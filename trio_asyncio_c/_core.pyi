@@ -319,7 +319,7 @@ class TaskStatus:
     def _new_nursery(self) -> Nursery: ...
 
 _NONSTRICT_NOTE: str
-_parking_lot_breakers: dict[Task, list[ParkingLot]]
+def _parking_lot_breakers() -> dict[Task, list[ParkingLot]]: ...
 
 @final
 class ParkingLot:

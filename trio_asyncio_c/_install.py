@@ -1,6 +1,6 @@
 """Running the unmodified ``trio`` package on the core in C.
 
-Three of Trio's modules are its scheduler, and four more are parts that the
+Three of Trio's modules are its scheduler, and seven more are parts that the
 core has in C as well. A finder lets their import find our files, which run as
 Trio's submodules; all the rest of Trio is Trio's own.
 """
@@ -27,12 +27,13 @@ SUPPORTED_TRIO = ("0.34", "0.35")
 INHERITED_VARIABLE = "TRIO_ASYNCIO_C_TRIO"
 """Set to 1 in the environment, each Python process runs Trio on the core."""
 
-_FOLDER = Path(__file__).with_name("_trio_core")
-_REPLACED = frozenset(
-    f"trio._core.{path.stem}"
-    for path in _FOLDER.glob("_*.py")
+_FOLDERS = {"trio._core": "_trio_core", "trio": "_trio_parts"}
+_REPLACED = {
+    f"{package}.{path.stem}": path
+    for package, folder in _FOLDERS.items()
+    for path in Path(__file__).with_name(folder).glob("_*.py")
     if path.stem != "__init__"
-)
+}
 
 
 class _Finder:
@@ -44,10 +45,10 @@ class _Finder:
     ) -> ModuleSpec | None:
         if name == "trio":
             return _find_trio()
-        if name not in _REPLACED:
+        file = _REPLACED.get(name)
+        if file is None:
             return None
         _check_version()
-        file = _FOLDER / f"{name.rpartition('.')[2]}.py"
         return importlib.util.spec_from_file_location(name, file)
 
 

@@ -26,7 +26,7 @@ T = TypeVar("T")
 P = ParamSpec("P")
 
 
-class _OnDemandReceiveChannel(ReceiveChannel[T]):
+class OnDemandReceiveChannel(ReceiveChannel[T]):
     """The receiving end that `as_safe_channel` hands out: each `receive` asks
     the generator for one more item.
     """
@@ -178,7 +178,7 @@ def as_safe_channel(
                 # start(), not start_soon(): from here on it is sure that
                 # somebody closes the generator.
                 await nursery.start(_feed_channel, generator, send_channel, demand)
-                with _OnDemandReceiveChannel(receive_channel, demand) as channel:
+                with OnDemandReceiveChannel(receive_channel, demand) as channel:
                     yield channel
                 nursery.cancel_scope.cancel(
                     "exited trio.as_safe_channel context manager"

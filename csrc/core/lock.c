@@ -4,7 +4,7 @@
  * own type, which Python code sees: a Condition moves those it has notified
  * there, so whoever is woken in that lot has been made the owner before.
  *
- *   I1  owner set => the owner is a breaker of the lot.
+ *   I1  owner set => it is a breaker of the lot, until it exits.
  *   I2  tasks that came by acquire() are in the lot only while there is an
  *       owner.  One that has exited stays the owner: the lock is broken.
  */
@@ -14,7 +14,7 @@
 #include "base/compat.h"
 #include "base/errors.h"
 #include "core/attempt.h"
-#include "core/parking.h"
+#include "core/breaker.h"
 #include "core/run.h"
 
 #include <structmember.h>
@@ -24,10 +24,26 @@ typedef struct {
     TacState *state;    /* borrowed: the type holds the module */
     TacParkingLot *lot; /* owned; never NULL */
     TacTask *owner;     /* owned or NULL */
+    struct tac_breaker breaker; /* the owner's: I1 */
     PyObject *weakrefs;
 } TacLock;
 
 /* Taking ------------------------------------------------------------------ */
+
+/* For a lock that has no owner; steals the task. */
+static void
+lock_own(TacLock *lock, TacTask *task)
+{
+    lock->owner = task;
+    tac_breaker_link(lock->state, &lock->breaker, task, lock->lot);
+}
+
+static void
+lock_disown(TacLock *lock)
+{
+    tac_breaker_unlink(&lock->breaker);
+    Py_CLEAR(lock->owner);
+}
 
 /* Make a task the owner.  1, 0: that would block, or -1 with an exception. */
 static int
@@ -41,10 +57,7 @@ lock_try(TacLock *lock, TacTask *task)
     if (lock->owner != NULL || lock->lot->count != 0) {
         return 0;
     }
-    if (tac_parking_add_breaker(lock->state, task, lock->lot) < 0) {
-        return -1;
-    }
-    lock->owner = (TacTask *)Py_NewRef(task);
+    lock_own(lock, (TacTask *)Py_NewRef(task));
     return 1;
 }
 
@@ -152,22 +165,30 @@ lock_acquire_nowait(TacLock *lock, PyObject *noargs)
 static int
 lock_give(TacLock *lock, TacTask *task)
 {
-    TacState *state = lock->state;
-    TacTask *next;
+    TacTask *woken;
     if (task != lock->owner) {
         PyErr_SetString(PyExc_RuntimeError,
                         "can't release a Lock you don't own");
         return -1;
     }
-    if (tac_parking_check_run(lock->lot) < 0
-        || tac_parking_remove_breaker(state, task, lock->lot) < 0
-        || tac_parking_wake_first(lock->lot, &next) < 0)
+    TacTrap *next = tac_parking_first(lock->lot);
+    if (next != NULL && tac_task_check_run(next->task) < 0) {
+        return -1;
+    }
+    /* Somebody may have undone I1 himself. */
+    if (!tac_breaker_is_linked(&lock->breaker)
+        && tac_breaker_remove(task, lock->lot) < 0)
     {
         return -1;
     }
-    Py_SETREF(lock->owner, next);
-    return next == NULL ? 0
-                        : tac_parking_add_breaker(state, next, lock->lot);
+    lock_disown(lock);
+    if (next == NULL) {
+        return 0;
+    }
+    lock_own(lock, (TacTask *)Py_NewRef(next->task));
+    int rc = tac_parking_wake_first(lock->lot, &woken);
+    Py_XDECREF(woken);
+    return rc;
 }
 
 PyDoc_STRVAR(lock_release_doc,
@@ -283,7 +304,7 @@ lock_tp_traverse(TacLock *lock, visitproc visit, void *arg)
 static int
 lock_tp_clear(TacLock *lock)
 {
-    Py_CLEAR(lock->owner);
+    lock_disown(lock);
     return 0;
 }
 

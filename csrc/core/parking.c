@@ -90,8 +90,8 @@ parking_read_count(TacParkingLot *lot, PyObject *obj, Py_ssize_t *count)
     return *count == -1 && PyErr_Occurred() ? -1 : 0;
 }
 
-static TacTrap *
-parking_first(TacParkingLot *lot)
+TacTrap *
+tac_parking_first(TacParkingLot *lot)
 {
     return tac_list_is_empty(&lot->parked)
                ? NULL
@@ -99,17 +99,10 @@ parking_first(TacParkingLot *lot)
 }
 
 int
-tac_parking_check_run(TacParkingLot *lot)
-{
-    TacTrap *trap = parking_first(lot);
-    return trap == NULL ? 0 : tac_task_check_run(trap->task);
-}
-
-int
 tac_parking_wake_first(TacParkingLot *lot, TacTask **task)
 {
     *task = NULL;
-    TacTrap *trap = parking_first(lot);
+    TacTrap *trap = tac_parking_first(lot);
     if (trap == NULL) {
         return 0;
     }
@@ -155,7 +148,7 @@ parking_repark_some(TacParkingLot *lot, PyObject *new_lot, Py_ssize_t count)
         return -1;
     }
     TacTrap *trap;
-    while (count-- > 0 && (trap = parking_first(lot)) != NULL) {
+    while (count-- > 0 && (trap = tac_parking_first(lot)) != NULL) {
         tac_parking_unlink(trap);
         Py_SETREF(trap->first, Py_NewRef(new_lot));
         parking_link((TacParkingLot *)new_lot, trap);
@@ -237,8 +230,8 @@ lot_repark_all(TacParkingLot *lot, PyObject *new_lot)
 
 /* Breaking ---------------------------------------------------------------- */
 
-static int
-parking_break(TacParkingLot *lot, PyObject *task)
+int
+tac_parking_break(TacParkingLot *lot, PyObject *task)
 {
     if (lot->broken_by != NULL) {
         return PyList_Append(lot->broken_by, task);
@@ -248,7 +241,7 @@ parking_break(TacParkingLot *lot, PyObject *task)
         return -1;
     }
     TacTrap *trap;
-    while ((trap = parking_first(lot)) != NULL) {
+    while ((trap = tac_parking_first(lot)) != NULL) {
         PyErr_Format(lot->state->exc_BrokenResourceError,
                      "Parking lot broken by %R", task);
         PyObject *error = PyErr_GetRaisedException();
@@ -283,145 +276,11 @@ lot_break_lot(TacParkingLot *lot, PyObject *const *args, Py_ssize_t nargs,
             return NULL;
         }
     }
-    if (parking_break(lot, task) < 0) {
+    if (tac_parking_break(lot, task) < 0) {
         return NULL;
     }
     Py_RETURN_NONE;
 }
-
-int
-tac_parking_task_exited(TacState *state, TacTask *task)
-{
-    if (PyDict_GET_SIZE(state->breakers) == 0) {
-        return 0;
-    }
-    PyObject *lots;
-    int found =
-        PyDict_GetItemRef(state->breakers, (PyObject *)task, &lots);
-    if (found <= 0) {
-        return found;
-    }
-    int rc = 0;
-    for (Py_ssize_t i = 0; rc == 0 && i < PyList_GET_SIZE(lots); i++) {
-        rc = parking_break((TacParkingLot *)PyList_GET_ITEM(lots, i),
-                           (PyObject *)task);
-    }
-    Py_DECREF(lots);
-    return rc < 0 ? -1 : PyDict_DelItem(state->breakers, (PyObject *)task);
-}
-
-/* add_parking_lot_breaker(task, lot) and its undoing. */
-
-static int
-parking_breaker_args(TacState *state, PyObject *const *args,
-                     Py_ssize_t nargs, const char *name)
-{
-    if (nargs != 2 || !Py_IS_TYPE(args[0], state->task_type)
-        || !PyObject_TypeCheck(args[1], state->parking_lot_type))
-    {
-        PyErr_Format(PyExc_TypeError, "%s() takes a Task and a ParkingLot",
-                     name);
-        return -1;
-    }
-    return 0;
-}
-
-int
-tac_parking_add_breaker(TacState *state, TacTask *task, TacParkingLot *lot)
-{
-    PyObject *lots;
-    if (task->base.runner == NULL) {
-        PyErr_SetString(state->exc_BrokenResourceError,
-                        "Attempted to add already exited task as lot "
-                        "breaker.");
-        return -1;
-    }
-    int found = PyDict_GetItemRef(state->breakers, (PyObject *)task, &lots);
-    if (found == 0) {
-        lots = PyList_New(0);
-        if (lots != NULL
-            && PyDict_SetItem(state->breakers, (PyObject *)task, lots) < 0)
-        {
-            Py_CLEAR(lots);
-        }
-    }
-    if (lots == NULL) {
-        return -1;
-    }
-    int rc = PyList_Append(lots, (PyObject *)lot);
-    Py_DECREF(lots);
-    return rc;
-}
-
-int
-tac_parking_remove_breaker(TacState *state, TacTask *task,
-                           TacParkingLot *lot)
-{
-    PyObject *lots;
-    int found = PyDict_GetItemRef(state->breakers, (PyObject *)task, &lots);
-    if (found < 0) {
-        return -1;
-    }
-    Py_ssize_t index = found ? PySequence_Index(lots, (PyObject *)lot) : -1;
-    int rc = -1;
-    if (index < 0) {
-        PyErr_SetString(PyExc_RuntimeError,
-                        "Attempted to remove task as breaker for a lot it "
-                        "is not registered for");
-    }
-    else if (PySequence_DelItem(lots, index) == 0) {
-        rc = PyList_GET_SIZE(lots) != 0
-                 ? 0
-                 : PyDict_DelItem(state->breakers, (PyObject *)task);
-    }
-    Py_XDECREF(lots);
-    return rc;
-}
-
-static PyObject *
-parking_add_breaker(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
-{
-    TacState *state = tac_state_of_module(module);
-    if (parking_breaker_args(state, args, nargs, "add_parking_lot_breaker")
-            < 0
-        || tac_parking_add_breaker(state, (TacTask *)args[0],
-                                   (TacParkingLot *)args[1])
-               < 0)
-    {
-        return NULL;
-    }
-    Py_RETURN_NONE;
-}
-
-static PyObject *
-parking_remove_breaker(PyObject *module, PyObject *const *args,
-                       Py_ssize_t nargs)
-{
-    TacState *state = tac_state_of_module(module);
-    if (parking_breaker_args(state, args, nargs, "remove_parking_lot_breaker")
-            < 0
-        || tac_parking_remove_breaker(state, (TacTask *)args[0],
-                                      (TacParkingLot *)args[1])
-               < 0)
-    {
-        return NULL;
-    }
-    Py_RETURN_NONE;
-}
-
-static PyMethodDef parking_functions[] = {
-    {"add_parking_lot_breaker",
-     (PyCFunction)(void (*)(void))parking_add_breaker, METH_FASTCALL,
-     "add_parking_lot_breaker($module, task, lot, /)\n--\n\n"
-     "Break `lot` when `task` exits.  Raises: BrokenResourceError for a task\n"
-     "that has exited.  Checkpoint: no."},
-    {"remove_parking_lot_breaker",
-     (PyCFunction)(void (*)(void))parking_remove_breaker, METH_FASTCALL,
-     "remove_parking_lot_breaker($module, task, lot, /)\n--\n\n"
-     "Undo add_parking_lot_breaker().  Raises: RuntimeError if it was not\n"
-     "called before.  Checkpoint: no."},
-    {NULL},
-};
 
 /* The object -------------------------------------------------------------- */
 
@@ -569,15 +428,9 @@ tac_parking_add_types(PyObject *module, TacState *state)
     if (state->parking_lot_type == NULL
         || tac_asyncfn_replace((PyObject *)state->parking_lot_type, state,
                                "park")
-               < 0
-        || PyModule_AddType(module, state->parking_lot_type) < 0)
+               < 0)
     {
         return -1;
     }
-    if (PyModule_AddObjectRef(module, "_parking_lot_breakers",
-                              state->breakers) < 0)
-    {
-        return -1;
-    }
-    return PyModule_AddFunctions(module, parking_functions);
+    return PyModule_AddType(module, state->parking_lot_type);
 }

@@ -1,7 +1,6 @@
 /* core/parking.h - ParkingLot: a fair FIFO wait queue of tasks.
  *
- * A lot links the traps of the tasks parked in it.  A task may be named as a
- * lot's breaker: when it exits, everybody parked there is told.
+ * A lot links the traps of the tasks parked in it.
  *
  * Owns: nothing; the traps are their tasks'.
  * Threads: runner thread only.
@@ -34,22 +33,16 @@ enum tac_trap_step tac_parking_park(TacTrap *trap, TacTask *task);
 /* The `unlink` of a trap whose `first` is a lot. */
 void tac_parking_unlink(TacTrap *trap);
 
+/* The trap of the task that is parked longest, borrowed, or NULL. */
+TacTrap *tac_parking_first(TacParkingLot *lot);
+
 /* Wake the task that is parked longest; `*task`, new ref, or NULL: nobody is.
  * 0, or -1 with RuntimeError (and nothing done) where it must not be woken.
  */
 int tac_parking_wake_first(TacParkingLot *lot, TacTask **task);
 
-/* Whether tac_parking_wake_first() may be called: 0, or -1 with its error. */
-int tac_parking_check_run(TacParkingLot *lot);
-
-/* The functions of the same names.  0, or -1 with an exception. */
-int tac_parking_add_breaker(TacState *state, TacTask *task,
-                            TacParkingLot *lot);
-int tac_parking_remove_breaker(TacState *state, TacTask *task,
-                               TacParkingLot *lot);
-
-/* Break the lots that `task` is a breaker of.  0, or -1 with an exception. */
-int tac_parking_task_exited(TacState *state, TacTask *task);
+/* Break a lot; `task` (borrowed) is to blame.  0, or -1 with an exception. */
+int tac_parking_break(TacParkingLot *lot, PyObject *task);
 
 int tac_parking_add_types(PyObject *module, TacState *state);
 

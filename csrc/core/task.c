@@ -10,8 +10,8 @@
 
 #include "base/compat.h"
 #include "base/errors.h"
+#include "core/breaker.h"
 #include "core/nursery.h"
-#include "core/parking.h"
 #include "core/run.h"
 #include "core/scope.h"
 #include "core/trap.h"
@@ -517,7 +517,7 @@ tac_task_exit(TacTask *task, PyObject *value, PyObject *exc)
     int rc = -1;
     Py_XINCREF(exc);
     if (task_abandon_nurseries(task) < 0
-        || tac_parking_task_exited(runner->state, task) < 0) {
+        || tac_breaker_task_exited(task) < 0) {
         goto done;
     }
     PyObject *misnested = task_misnesting_error(task, exc);

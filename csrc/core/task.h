@@ -106,6 +106,7 @@ typedef struct TacTask {
     PyObject *resume_error; /* owned; raised in the next step instead */
     struct TacNursery *eventual_parent; /* owned; while start() goes on */
     struct tac_list child_nurseries; /* of TacNursery.task_node, inmost last */
+    struct tac_list breakers; /* of struct tac_breaker.task_node */
     tac_exit_fn on_exit; /* NULL: the nursery is told */
     PyObject *exit_data; /* owned; for on_exit */
     unsigned long long counter;  /* order of spawning */

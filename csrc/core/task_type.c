@@ -20,6 +20,7 @@ tac_task_new(TacState *state)
     }
     task->base.ops = &tac_coroutine_task_ops;
     tac_list_init(&task->child_nurseries);
+    tac_list_init(&task->breakers);
     state->counts.tasks++;
     return task;
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from typing import Final
 
 from trio_asyncio_c._core import (
@@ -13,7 +14,24 @@ from trio_asyncio_c._core import (
 )
 from trio_asyncio_c._statistics import ParkingLotStatistics
 
-GLOBAL_PARKING_LOT_BREAKER: Final[dict[Task, list[ParkingLot]]] = _parking_lot_breakers
+
+class _Breakers(Mapping[Task, "list[ParkingLot]"]):
+    """Who breaks which lots by exiting; the core keeps it."""
+
+    def __getitem__(self, task: Task) -> list[ParkingLot]:
+        return _parking_lot_breakers()[task]
+
+    def __iter__(self) -> Iterator[Task]:
+        return iter(_parking_lot_breakers())
+
+    def __len__(self) -> int:
+        return len(_parking_lot_breakers())
+
+    def __repr__(self) -> str:
+        return repr(_parking_lot_breakers())
+
+
+GLOBAL_PARKING_LOT_BREAKER: Final = _Breakers()
 
 
 def _init(self: ParkingLot) -> None:
