@@ -245,7 +245,17 @@ _core._set_hooks(
 
 
 if hasattr(inspect, "markcoroutinefunction"):  # since 3.12
-    for _owner in (_core, _core.Nursery, _core.ParkingLot):
+    for _owner in (
+        _core,
+        _core.Event,
+        _core.Lock,
+        _core.MemoryReceiveChannel,
+        _core.MemorySendChannel,
+        _core.Nursery,
+        _core.ParkingLot,
+        _core.Semaphore,
+        _core.StrictFIFOLock,
+    ):
         for _value in list(vars(_owner).values()):
             if type(_value) is _core.AsyncFunction:
                 inspect.markcoroutinefunction(_value)

@@ -77,6 +77,18 @@ tac_asyncfn_replace(PyObject *owner, TacState *state, const char *name)
     return rc;
 }
 
+int
+tac_asyncfn_replace_all(PyTypeObject *owner, TacState *state,
+                        const char *const *names)
+{
+    for (; *names != NULL; names++) {
+        if (tac_asyncfn_replace((PyObject *)owner, state, *names) < 0) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
 static int
 asyncfn_tp_traverse(TacAsyncFunction *async_fn, visitproc visit, void *arg)
 {

@@ -19,6 +19,10 @@
  * a method of a mutable type.  0, or -1 with an exception. */
 int tac_asyncfn_replace(PyObject *owner, TacState *state, const char *name);
 
+/* The same for several methods of a class; `names` ends with NULL. */
+int tac_asyncfn_replace_all(PyTypeObject *owner, TacState *state,
+                            const char *const *names);
+
 int tac_asyncfn_add_types(PyObject *module, TacState *state);
 
 #endif

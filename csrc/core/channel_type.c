@@ -2,6 +2,8 @@
  * sees them, and the state that they share.
  */
 #include "base/args.h"
+#include "base/asyncfn.h"
+#include "base/errors.h"
 #include "core/channel.h"
 #include "core/run.h"
 
@@ -223,22 +225,6 @@ channel_end_statistics(TacChannelEnd *end, PyObject *noargs)
 /* The ends as objects ----------------------------------------------------- */
 
 static PyObject *
-channel_end_tp_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
-{
-    PyObject *module =
-        PyObject_GetAttrString((PyObject *)type, "__module__");
-    PyObject *name =
-        PyObject_GetAttrString((PyObject *)type, "__qualname__");
-    if (module != NULL && name != NULL) {
-        PyErr_Format(PyExc_TypeError, "%S.%S has no public constructor",
-                     module, name);
-    }
-    Py_XDECREF(module);
-    Py_XDECREF(name);
-    return NULL;
-}
-
-static PyObject *
 channel_end_tp_repr(TacChannelEnd *end)
 {
     return PyUnicode_FromFormat("<%s channel at %p, using buffer at %p>",
@@ -294,7 +280,7 @@ channel_end_tp_dealloc(TacChannelEnd *end)
     {"__aexit__", CHANNEL_FAST(channel_aexit), METH_FASTCALL,               \
      "__aexit__($self, exc_type, exc, traceback, /)\n--\n\nAs aclose()."},  \
     {"__class_getitem__", Py_GenericAlias, METH_O | METH_CLASS,             \
-     "For use in annotations."},
+     "__class_getitem__($type, object, /)\n--\n\nFor use in annotations."},
 
 static PyMethodDef send_methods[] = {
     {"send", CHANNEL_FAST(channel_send), METH_FASTCALL | METH_KEYWORDS,
@@ -349,7 +335,7 @@ PyDoc_STRVAR(receive_channel_doc,
 
 static PyType_Slot send_channel_slots[] = {
     {Py_tp_doc, (void *)send_channel_doc},
-    {Py_tp_new, channel_end_tp_new},
+    {Py_tp_new, tac_err_no_constructor},
     {Py_tp_traverse, channel_end_tp_traverse},
     {Py_tp_clear, channel_end_tp_clear},
     {Py_tp_dealloc, channel_end_tp_dealloc},
@@ -362,7 +348,7 @@ static PyType_Slot send_channel_slots[] = {
 
 static PyType_Slot receive_channel_slots[] = {
     {Py_tp_doc, (void *)receive_channel_doc},
-    {Py_tp_new, channel_end_tp_new},
+    {Py_tp_new, tac_err_no_constructor},
     {Py_tp_traverse, channel_end_tp_traverse},
     {Py_tp_clear, channel_end_tp_clear},
     {Py_tp_dealloc, channel_end_tp_dealloc},
@@ -513,6 +499,10 @@ static PyMethodDef channel_functions[] = {
     {NULL},
 };
 
+static const char *const send_async_methods[] = {"send", "aclose", NULL};
+static const char *const receive_async_methods[] = {"receive", "aclose",
+                                                    NULL};
+
 int
 tac_channel_add_types(PyObject *module, TacState *state)
 {
@@ -524,6 +514,12 @@ tac_channel_add_types(PyObject *module, TacState *state)
         module, &receive_channel_spec, NULL);
     if (state->channel_type == NULL || state->send_channel_type == NULL
         || state->receive_channel_type == NULL
+        || tac_asyncfn_replace_all(state->send_channel_type, state,
+                                   send_async_methods)
+               < 0
+        || tac_asyncfn_replace_all(state->receive_channel_type, state,
+                                   receive_async_methods)
+               < 0
         || PyModule_AddType(module, state->send_channel_type) < 0
         || PyModule_AddType(module, state->receive_channel_type) < 0)
     {

@@ -9,6 +9,7 @@
  */
 #include "core/event.h"
 
+#include "base/asyncfn.h"
 #include "core/checkpoint.h"
 #include "core/run.h"
 
@@ -231,7 +232,10 @@ tac_event_add_types(PyObject *module, TacState *state)
 {
     state->event_type =
         (PyTypeObject *)PyType_FromModuleAndSpec(module, &event_spec, NULL);
-    if (state->event_type == NULL) {
+    if (state->event_type == NULL
+        || tac_asyncfn_replace((PyObject *)state->event_type, state, "wait")
+               < 0)
+    {
         return -1;
     }
     state->event_type->tp_vectorcall = event_vectorcall;

@@ -11,6 +11,7 @@
 #include "core/lock.h"
 
 #include "base/args.h"
+#include "base/asyncfn.h"
 #include "base/compat.h"
 #include "base/errors.h"
 #include "core/attempt.h"
@@ -409,10 +410,10 @@ static PyType_Spec strict_lock_spec = {
 };
 
 static int
-lock_add_type(PyObject *module, PyType_Spec *spec)
+lock_add_type(PyObject *module, TacState *state, PyType_Spec *spec)
 {
     PyObject *type = PyType_FromModuleAndSpec(module, spec, NULL);
-    int rc = type == NULL
+    int rc = type == NULL || tac_asyncfn_replace(type, state, "acquire") < 0
                  ? -1
                  : PyModule_AddType(module, (PyTypeObject *)type);
     Py_XDECREF(type);
@@ -422,8 +423,8 @@ lock_add_type(PyObject *module, PyType_Spec *spec)
 int
 tac_lock_add_types(PyObject *module, TacState *state)
 {
-    if (lock_add_type(module, &lock_spec) < 0) {
+    if (lock_add_type(module, state, &lock_spec) < 0) {
         return -1;
     }
-    return lock_add_type(module, &strict_lock_spec);
+    return lock_add_type(module, state, &strict_lock_spec);
 }

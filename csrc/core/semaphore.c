@@ -7,6 +7,7 @@
 #include "core/semaphore.h"
 
 #include "base/args.h"
+#include "base/asyncfn.h"
 #include "core/attempt.h"
 #include "core/parking.h"
 #include "core/run.h"
@@ -331,7 +332,7 @@ int
 tac_semaphore_add_types(PyObject *module, TacState *state)
 {
     PyObject *type = PyType_FromModuleAndSpec(module, &semaphore_spec, NULL);
-    int rc = type == NULL
+    int rc = type == NULL || tac_asyncfn_replace(type, state, "acquire") < 0
                  ? -1
                  : PyModule_AddType(module, (PyTypeObject *)type);
     Py_XDECREF(type);

@@ -48,11 +48,11 @@ int
 tac_task_check_run(TacTask *task)
 {
     TacRunner *runner = task->base.runner;
-    if (runner == NULL || !runner->driven) {
+    if (runner == NULL || (!runner->driven && !runner->is_guest)) {
         return 0;
     }
     TacRunner *running = tac_running(runner->state);
-    if (running == runner) {
+    if (tac_runner_may_touch(running, runner)) {
         return 0;
     }
     if (running == NULL) {

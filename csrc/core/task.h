@@ -159,8 +159,8 @@ TacTask *tac_task_spawn(struct TacRunner *runner, const struct tac_spawn *how);
  * most one non-NULL).  0, or -1 with AssertionError when it already is. */
 int tac_task_reschedule(TacTask *task, PyObject *value, PyObject *error);
 
-/* Whether the running code may wake a task that waits: nobody is in the
- * task's run, or we are.  0, or -1 with RuntimeError. */
+/* Whether the running code may wake a task that waits: its run is paused, or
+ * tac_runner_may_touch().  0, or -1 with RuntimeError. */
 int tac_task_check_run(TacTask *task);
 
 /* Make a task of either species runnable; no-op when it is.  Cannot fail,
