@@ -319,6 +319,7 @@ class TaskStatus:
     def _new_nursery(self) -> Nursery: ...
 
 _NONSTRICT_NOTE: str
+
 def _parking_lot_breakers() -> dict[Task, list[ParkingLot]]: ...
 
 @final

@@ -523,6 +523,50 @@ async def park_and_cancel():
         nursery.cancel_scope.cancel()
 
 
+async def break_a_lock():
+    lock = trio.Lock()
+
+    async def take():
+        with contextlib.suppress(trio.BrokenResourceError):
+            await lock.acquire()
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(3):
+            nursery.start_soon(take)
+
+
+async def set_an_event():
+    event = trio.Event()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(event.wait)
+        nursery.start_soon(event.wait)
+        await settle()
+        event.set()
+        await event.wait()
+
+
+async def use_a_channel():
+    send, receive = trio.open_memory_channel(1)
+
+    async def use(method, *args):
+        with contextlib.suppress(trio.EndOfChannel, trio.BrokenResourceError):
+            await method(*args)
+
+    async with trio.open_nursery() as nursery, send, receive:
+        for _ in range(3):
+            nursery.start_soon(use, send.send, [])
+        await settle()
+        for _ in range(5):
+            nursery.start_soon(use, receive.receive)
+        await settle()
+        await send.aclose()
+    send, receive = trio.open_memory_channel(0)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(use, send.send, [])
+        await settle()
+        receive.close()
+
+
 async def wake_a_task():
     async with trio.open_nursery() as nursery:
         nursery.start_soon(block)
@@ -542,6 +586,9 @@ async def wake_a_task():
         timeout,
         start_a_child,
         park_and_cancel,
+        break_a_lock,
+        set_an_event,
+        use_a_channel,
         wake_a_task,
     ],
 )

@@ -283,6 +283,143 @@ def test_broken_lots():
     run_often(work, TIMES // 4)
 
 
+def test_events():
+    async def waiter(events):
+        for event in events:
+            await event.wait()
+
+    async def work(n):
+        for _ in range(n // 100):
+            events = [trio.Event() for _ in range(50)]
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(waiter, events)
+                for event in events:
+                    await lowlevel.checkpoint()
+                    event.set()
+                    await event.wait()
+            with trio.CancelScope() as scope:
+                scope.cancel()
+                await trio.Event().wait()
+
+    run_often(work, TIMES // 2)
+
+
+@pytest.mark.parametrize("make", [trio.Lock, lambda: trio.Semaphore(1)])
+def test_locks(make):
+    async def user(lock, n):
+        for _ in range(n):
+            async with lock:
+                await lowlevel.checkpoint()
+            try:
+                lock.acquire_nowait()
+            except trio.WouldBlock:
+                continue
+            lock.release()
+
+    async def work(n):
+        lock = make()
+        async with trio.open_nursery() as nursery:
+            for _ in range(5):
+                nursery.start_soon(user, lock, n // 10)
+        await lock.acquire()
+        for _ in range(n // 10):
+            with trio.CancelScope() as scope:
+                scope.cancel()
+                await make().acquire()
+
+    run_often(work, TIMES // 4)
+
+
+def test_locks_whose_owner_exits():
+    async def taker(lock):
+        try:
+            await lock.acquire()
+        except trio.BrokenResourceError:
+            pass
+
+    async def work(n):
+        for _ in range(n // 3):
+            async with trio.open_nursery() as nursery:
+                lock = trio.Lock()
+                for _ in range(3):
+                    nursery.start_soon(taker, lock)
+        assert lock.statistics().tasks_waiting == 0
+
+    run_often(work, TIMES // 10)
+
+
+@pytest.mark.parametrize("size", [0, 3, float("inf")])
+def test_channels(size):
+    async def sender(send, n):
+        with send:
+            for i in range(n):
+                await send.send([i])
+                if i % 10 == 0:
+                    try:
+                        send.send_nowait(i)
+                    except trio.WouldBlock:
+                        pass
+
+    async def receiver(receive):
+        with receive:
+            async for _ in receive:
+                try:
+                    receive.receive_nowait()
+                except (trio.WouldBlock, trio.EndOfChannel):
+                    pass
+
+    async def work(n):
+        send, receive = trio.open_memory_channel(size)
+        async with trio.open_nursery() as nursery:
+            for _ in range(3):
+                nursery.start_soon(sender, send.clone(), n // 3)
+                nursery.start_soon(receiver, receive.clone())
+            await send.aclose()
+
+    run_often(work, TIMES // 4)
+
+
+def test_channels_that_are_closed_or_cancelled():
+    async def sender(send):
+        try:
+            await send.send([])
+        except (trio.ClosedResourceError, trio.BrokenResourceError):
+            pass
+
+    async def work(n):
+        for i in range(n // 3):
+            send, receive = trio.open_memory_channel(1)
+            send.send_nowait([])
+            async with trio.open_nursery() as nursery:
+                for _ in range(3):
+                    nursery.start_soon(sender, send)
+                await lowlevel.checkpoint()
+                await lowlevel.checkpoint()
+                if i % 3 == 0:
+                    nursery.cancel_scope.cancel()
+                elif i % 3 == 1:
+                    send.close()
+                else:
+                    await receive.aclose()
+
+    run_often(work, TIMES // 10)
+
+
+def test_timeouts():
+    async def work(n):
+        for i in range(n // 2):
+            with trio.fail_after(1000), trio.move_on_at(1e12):
+                pass
+            try:
+                with trio.fail_after(1000) as scope:
+                    scope.cancel()
+                    await lowlevel.checkpoint()
+            except trio.TooSlowError:
+                pass
+
+    run_often(work, TIMES // 4)
+
+
 def test_wake_ups_with_values_and_errors():
     async def sleeper(n):
         for _ in range(n):
