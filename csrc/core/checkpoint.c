@@ -100,7 +100,7 @@ sleep_begin(TacTrap *trap, TacTask *task)
 {
     double now;
     if (isnan(trap->number)) {
-        return sleep_bad("`seconds` must not be NaN");
+        return sleep_bad("deadline must not be NaN"); /* as Trio's says */
     }
     if (trap->number < 0) {
         return sleep_bad("`seconds` must be non-negative");

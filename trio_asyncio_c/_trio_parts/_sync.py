@@ -34,11 +34,11 @@ class _HasAcquireRelease(Protocol):
 class AsyncContextManagerMixin:
     """Makes ``async with`` of a class's ``acquire`` and ``release``."""
 
-    @enable_ki_protection
+    @enable_ki_protection  # type: ignore[untyped-decorator, unused-ignore]
     async def __aenter__(self: _HasAcquireRelease) -> None:
         await self.acquire()
 
-    @enable_ki_protection
+    @enable_ki_protection  # type: ignore[untyped-decorator, unused-ignore]
     async def __aexit__(
         self: _HasAcquireRelease,
         exc_type: type[BaseException] | None,
