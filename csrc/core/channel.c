@@ -6,6 +6,7 @@
  */
 #include "core/channel.h"
 
+#include "base/compat.h"
 #include "core/attempt.h"
 #include "core/checkpoint.h"
 #include "core/run.h"
