@@ -31,12 +31,12 @@ channel_end_new(PyTypeObject *type, TacChannel *channel, bool is_sender)
     return (PyObject *)end;
 }
 
-/* What a nowait function answers for a try. */
+/* What a nowait function answers for a try: `value` (owned; NULL: None). */
 static PyObject *
 channel_answer(TacChannelEnd *end, int tried, PyObject *value)
 {
     if (tried > 0) {
-        return value;
+        return value == NULL ? Py_NewRef(Py_None) : value;
     }
     if (tried == 0) {
         PyErr_SetNone(end->channel->state->exc_WouldBlock);
@@ -84,8 +84,7 @@ channel_send_nowait(TacChannelEnd *end, PyObject *const *args,
     {
         return NULL;
     }
-    return channel_answer(end, tac_channel_try_send(end, value),
-                          Py_None);
+    return channel_answer(end, tac_channel_try_send(end, value), NULL);
 }
 
 PyDoc_STRVAR(channel_receive_doc,
