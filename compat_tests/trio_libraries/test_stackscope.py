@@ -67,12 +67,14 @@ async def test_stack_of_a_parked_task_ends_where_it_waits():
         (task,) = nursery.child_tasks
         stack = extract(task)
         assert stack.root is task and stack.leaf is None
-        assert names(stack) == ["middle", "park", "wait"]
+        # Event.wait is the last frame on plain Trio, and C on our core.
+        assert names(stack)[:2] == ["middle", "park"]
+        assert names(stack)[2:] in ([], ["wait"])
         assert names(extract(task.coro)) == names(stack)
         assert stack.frames[1].linetext == "await event.wait()"
         assert stack.frames[1].pyframe.f_locals["event"] is event
         awaited = [frame.f_code.co_name for frame, _ in task.iter_await_frames()]
-        assert awaited[:3] == names(stack)
+        assert awaited[: len(names(stack))] == names(stack)
         event.set()
 
 
@@ -202,7 +204,7 @@ async def test_stack_of_a_task_that_greenback_runs():
         await trio.testing.wait_all_tasks_blocked()
         (task,) = nursery.child_tasks
         shown = names(extract(task))
-        assert shown[shown.index("child") :] == ["child", "synchronous", "park", "wait"]
+        assert shown[shown.index("child") :][:3] == ["child", "synchronous", "park"]
         event.set()
 
 
