@@ -48,27 +48,58 @@ tac_entryq_size(const struct tac_entryq *queue)
     return PyList_GET_SIZE(queue->calls) + PyDict_GET_SIZE(queue->idempotent);
 }
 
+static int
+entryq_refuse(TacRunner *runner)
+{
+    PyErr_SetString(runner->state->exc_RunFinishedError, "run() has exited");
+    return -1;
+}
+
+static int
+entryq_push_idempotent(struct tac_entryq *queue, PyObject *call)
+{
+    PyObject *calls = Py_NewRef(queue->idempotent);
+    queue->pushing++;
+    int rc = PyDict_SetItem(calls, call, Py_None);
+    queue->pushing--;
+    Py_DECREF(calls);
+    return rc;
+}
+
 int
 tac_entryq_push(TacRunner *runner, PyObject *fn, PyObject *args,
                 bool idempotent)
 {
     struct tac_entryq *queue = &runner->entryq;
-    if (queue->closed || queue->calls == NULL) {
-        PyErr_SetString(runner->state->exc_RunFinishedError,
-                        "run() has exited");
-        return -1;
-    }
+    /* Before the question whether the queue is closed: the collector may run
+     * here, and with it Python code and other threads. */
     PyObject *call = PyTuple_Pack(2, fn, args);
     if (call == NULL) {
         return -1;
     }
-    int rc = idempotent ? PyDict_SetItem(queue->idempotent, call, Py_None)
-                        : PyList_Append(queue->calls, call);
+    int rc;
+    if (queue->closed || queue->calls == NULL) {
+        rc = entryq_refuse(runner);
+    }
+    else if (idempotent) {
+        rc = entryq_push_idempotent(queue, call);
+    }
+    else {
+        rc = PyList_Append(queue->calls, call);
+    }
     Py_DECREF(call);
-    if (rc == 0) {
+    if (rc == 0 || queue->closed) {
         tac_runner_wake(runner);
     }
     return rc;
+}
+
+/* Closed, and nobody is between the question and the queue. */
+static bool
+entryq_is_finished(const struct tac_entryq *queue)
+{
+    return queue->closed && queue->pushing == 0
+           && tac_entryq_size(queue) == 0;
 }
 
 int
@@ -76,7 +107,8 @@ tac_entryq_drain(TacRunner *runner)
 {
     struct tac_entryq *queue = &runner->entryq;
     TacTrap *waiter = queue->waiter;
-    if (waiter == NULL || tac_entryq_size(queue) == 0) {
+    if (waiter == NULL
+        || (tac_entryq_size(queue) == 0 && !entryq_is_finished(queue))) {
         return 0;
     }
     queue->waiter = NULL;
@@ -189,7 +221,7 @@ entryq_resume(TacTrap *trap, TacTask *task)
     if (entryq_run_pass(task) < 0) {
         return TAC_TRAP_ERROR;
     }
-    if (!queue->closed) {
+    if (!entryq_is_finished(queue)) {
         return entryq_wait(trap, task);
     }
     queue->started = false;
@@ -201,6 +233,9 @@ static enum tac_abort
 entryq_abort(TacTrap *trap, TacTask *task, const struct tac_cause *cause)
 {
     struct tac_entryq *queue = &task->base.runner->entryq;
+    if (queue->stopping) {
+        return TAC_ABORT_FAILED; /* the drain wakes it */
+    }
     queue->stopping = true;
     queue->waiter = NULL;
     return tac_task_reschedule(task, NULL, NULL) < 0 ? TAC_ABORT_ERROR

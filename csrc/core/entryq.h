@@ -1,9 +1,11 @@
 /* core/entryq.h - run_sync_soon: the way in from threads and signal handlers.
  *
- * The queue is guarded by the GIL: every push and pop is plain C between two
- * bytecodes, so it is atomic for other threads and for signal handlers, which
- * CPython runs between bytecodes of the main thread.  The wake-up is the
- * poller's, which needs no GIL at all.
+ * The queue is guarded by the GIL: a push asks whether the queue is open and
+ * appends with no Python code between, so it is atomic for other threads and
+ * for signal handlers, which CPython runs between bytecodes of the main
+ * thread.  An idempotent call has to be hashed and compared, by any Python
+ * code: the last pass waits for those who are at it (`pushing`).  The wake-up
+ * is the poller's, which needs no GIL at all.
  *
  * The calls are run by a system task, "<TrioToken.run_sync_soon task>", whose
  * coroutine awaits a trap of ours all its life: the turn wakes it when there
@@ -25,9 +27,10 @@ struct tac_entryq {
     TacTrap *waiter;       /* borrowed: the task's, while it waits */
     PyObject *calls;       /* owned list of (fn, args) */
     PyObject *idempotent;  /* owned dict {(fn, args): None} */
+    Py_ssize_t pushing;    /* how many threads are hashing a call */
     bool started;          /* from the task's first step to its last */
     bool stopping;         /* run what is there, then exit */
-    bool closed;           /* the run is over: RunFinishedError */
+    bool closed;           /* new calls are refused: RunFinishedError */
 };
 
 int tac_entryq_init(struct tac_entryq *queue);

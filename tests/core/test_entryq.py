@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 import socket
 import threading
@@ -406,6 +407,99 @@ def test_calls_at_the_very_end_are_made_or_refused():
         stop.set()
         assert not worker.is_alive()
         assert calls == accepted
+
+
+class SlowlyHashed:
+    """A callable that another thread hashes till the run has come to its end."""
+
+    def __init__(self):
+        self.calls = 0
+        self.being_hashed = threading.Event()
+
+    def __call__(self):
+        self.calls += 1
+
+    def __hash__(self):
+        self.being_hashed.set()
+        time.sleep(0.2)  # longer than the run takes that is waiting for it
+        return 1
+
+
+def test_a_call_that_is_hashed_while_the_run_ends_is_made_or_refused():
+    # R32, R34
+    call = SlowlyHashed()
+    accepted = []
+
+    async def main():
+        token = my_token()
+
+        def push():
+            try:
+                token.run_sync_soon(call, idempotent=True)
+            except trio.RunFinishedError:
+                return
+            accepted.append(call)
+
+        worker = threading.Thread(target=push)
+        worker.start()
+        call.being_hashed.wait(60)
+        return worker
+
+    run(main).join(60)
+    assert call.calls == len(accepted) == 1
+
+
+class Pusher:
+    """A thread's calls, with a run coming to its end while the collector is at work
+    in one of them (up to 3.11, where making a tuple may start it)."""
+
+    def __init__(self, token):
+        self.token = token
+        self.called = self.accepted = 0
+        self.is_pushing = False
+        self.is_collecting, self.has_ended = threading.Event(), threading.Event()
+        self.thread = threading.Thread(target=self.push)
+
+    def call(self):
+        self.called += 1
+
+    def on_collection(self, phase, info):
+        if self.is_pushing and threading.current_thread() is self.thread:
+            self.is_collecting.set()
+            self.has_ended.wait(0.2)
+
+    def push(self):
+        # Bound before, that the queue's tuples alone start the collector.
+        run_sync_soon, call = self.token.run_sync_soon, self.call
+        thresholds = gc.get_threshold()
+        gc.callbacks.append(self.on_collection)
+        gc.set_threshold(1)
+        try:
+            for _ in range(5000):  # more tuples than the interpreter has in store
+                self.is_pushing = True
+                run_sync_soon(call)
+                self.is_pushing = False
+                self.accepted += 1
+        except trio.RunFinishedError:
+            pass
+        finally:
+            gc.set_threshold(*thresholds)
+            gc.callbacks.remove(self.on_collection)
+            self.is_collecting.set()
+
+
+def test_a_call_during_which_the_collector_runs_is_made_or_refused():
+    # R32, R34
+    async def main():
+        pusher = Pusher(my_token())
+        pusher.thread.start()
+        pusher.is_collecting.wait(60)
+        return pusher
+
+    pusher = run(main)
+    pusher.has_ended.set()
+    pusher.thread.join(60)
+    assert pusher.called == pusher.accepted
 
 
 def test_calls_made_while_main_exits_are_made():
