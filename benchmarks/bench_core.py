@@ -1,5 +1,5 @@
 """What a callback, a task step, a task, a nursery and a cancel scope cost, beside
-asyncio, uvloop, rloop and trio.
+asyncio, uvloop, rloop, zuvloop and trio, and how the costs grow.
 
 README.rst beside this file says how to read the numbers. The exit status is 1 if a
 case does not run on trio_asyncio_c.
@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 import core_loop_cases
 import core_trio_cases
-from core_worker import LOOP_PEERS, TRIO_PEERS
-from shared.case import OURS
+from core_worker import GROWTH_PEERS, LOOP_PEERS, TRIO_PEERS
+from shared.case import OURS, Case
 from shared.machine import describe
 from shared.measure import measure
 from shared.options import chosen, parse_options
@@ -26,24 +26,19 @@ from shared.report import (
 )
 
 WORKER = str(Path(__file__).resolve().with_name("core_worker.py"))
-SIDES = {
-    "asyncio side": (core_loop_cases.CASES, LOOP_PEERS),
-    "Trio side": (core_trio_cases.CASES, TRIO_PEERS),
-}
 
 
-class Goal(NamedTuple):
-    case: str
-    peer: str
-    at_most: float  # times the peer's
+class Side(NamedTuple):
+    title: str
+    cases: list[Case]
+    peers: list[str]
+    goal: float  # our time as a part of the best peer's, at most
 
 
-GOALS = [
-    Goal("call_soon chain", "rloop", 0.9),
-    Goal("await sleep(0)", "rloop", 0.9),
-    Goal("checkpoint()", "trio", 0.1),
-    Goal("spawn in one nursery", "trio", 0.1),
-    Goal("with CancelScope()", "trio", 0.1),
+SIDES = [
+    Side("asyncio side", core_loop_cases.CASES, list(LOOP_PEERS), 0.9),
+    Side("Trio side", core_trio_cases.CASES, list(TRIO_PEERS), 0.1),
+    Side("beside many", core_loop_cases.GROWTH_CASES, list(GROWTH_PEERS), 1.1),
 ]
 
 
@@ -53,22 +48,23 @@ def verdict(row):
     return quartile_words(ratios, of=f" of {best}") if ratios else "-"
 
 
-def print_table(title, rows, peers):
+def goal_verdict(row, goal):
+    best = row.best_peer()
+    ratios = best and row.ratios(best)
+    return goal_words(ratios, goal) if ratios else ""
+
+
+def print_table(side, rows):
     print()
-    print_line(f"{title}, ns an operation", peers, "ours/best peer")
+    print_line(
+        f"{side.title}, ns an operation",
+        side.peers,
+        f"{'ours/best peer':33}goal {side.goal}",
+    )
     for name, row in rows.items():
-        print_line(name, map(row.cell, peers), verdict(row))
+        cells = map(row.cell, side.peers)
+        print_line(name, cells, f"{verdict(row):33}{goal_verdict(row, side.goal)}")
     print_failures(rows)
-
-
-def print_goals(rows):
-    print("\nGoals")
-    for goal in GOALS:
-        ratios = rows[goal.case].ratios(goal.peer) if goal.case in rows else None
-        words = "not measured"
-        if ratios:
-            words = f"{goal_words(ratios, goal.at_most)}, {ratios[1]:.3f}"
-        print(f"{goal.case:32}at most {goal.at_most} of {goal.peer}'s: {words}")
 
 
 def rounds_of(rows):
@@ -83,17 +79,16 @@ def rounds_of(rows):
 
 
 def main():
-    all_cases = [case for cases, _ in SIDES.values() for case in cases]
+    all_cases = [case for side in SIDES for case in side.cases]
     options = parse_options(__doc__.partition("\n\n")[0], all_cases)
-    machine = describe(["uvloop", "rloop", "trio"])
+    machine = describe(["uvloop", "rloop", "zuvloop", "trio"])
     print_machine(machine)
     all_rows = {}
-    for title, (cases, peers) in SIDES.items():
-        rows = measure(chosen(cases, options.only), peers, WORKER, options)
+    for side in SIDES:
+        rows = measure(chosen(side.cases, options.only), side.peers, WORKER, options)
         if rows:
-            print_table(title, rows, peers)
+            print_table(side, rows)
             all_rows |= rows
-    print_goals(all_rows)
     if options.json:
         write_json(options.json, machine, rounds_of(all_rows))
     return int(any(OURS in row.failures for row in all_rows.values()))

@@ -7,15 +7,18 @@ import sys
 
 import core_loop_cases
 import core_trio_cases
-from shared.case import OURS, say_missing, serve_rounds
+from shared.case import OURS, nothing, say_missing, serve_rounds
 from shared.machine import find_ours
 
 LOOP_PEERS = {
     "asyncio": "asyncio",
     "uvloop": "uvloop",
     "rloop": "rloop",
+    "zuvloop": "zuvloop",
     OURS: "trio_asyncio_c",
 }
+ALONE = "alone"  # ours, without what a growth case prepares
+GROWTH_PEERS = {ALONE: "trio_asyncio_c", OURS: "trio_asyncio_c"}
 TRIO_PEERS = {"trio": "trio", OURS: "trio_asyncio_c.trio"}
 
 
@@ -34,6 +37,7 @@ def run_on_trio(module, case, warm_up_s):
 
 SIDES = [
     (LOOP_PEERS, core_loop_cases.CASES, run_on_loop),
+    (GROWTH_PEERS, core_loop_cases.GROWTH_CASES, run_on_loop),
     (TRIO_PEERS, core_trio_cases.CASES, run_on_trio),
 ]
 
@@ -47,6 +51,8 @@ def main(peer, name, warm_up_s):
                     module = importlib.import_module(peers[peer])
                 except ModuleNotFoundError:
                     return say_missing()
+                if peer == ALONE:
+                    case = case._replace(prepare=nothing)
                 return run(module, case, float(warm_up_s))
     raise SystemExit(f"there is no case {name!r}")
 

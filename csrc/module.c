@@ -94,6 +94,8 @@ module_builtin(const char *name)
 static int
 module_make_objects(TacState *state)
 {
+    tac_freelist_init(&state->free_traps);
+    tac_freelist_init(&state->free_handles);
     state->cancelled_kwnames =
         PyTuple_Pack(3, state->str_source, state->str_reason,
                      state->str_source_task);
@@ -271,16 +273,6 @@ module_traverse(PyObject *module, visitproc visit, void *arg)
     return tac_breaker_traverse(state, visit, arg);
 }
 
-/* The unused objects go while their types are there: freeing one asks its
- * type.  What dies later is not kept: see tac_freelist_push. */
-static void
-module_drop_freelist(struct tac_freelist *list)
-{
-    while (list->len > 0) {
-        PyObject_GC_Del(list->items[--list->len]);
-    }
-}
-
 static int
 module_clear(PyObject *module)
 {
@@ -288,8 +280,9 @@ module_clear(PyObject *module)
     if (state == NULL) {
         return 0;
     }
-    module_drop_freelist(&state->free_traps);
-    module_drop_freelist(&state->free_handles);
+    /* While their types are there; what dies later is not kept. */
+    tac_freelist_cut(&state->free_traps, 0);
+    tac_freelist_cut(&state->free_handles, 0);
     tac_breaker_clear(state);
 #define TYPE(name) Py_CLEAR(state->name##_type);
 #define OBJECT(name) Py_CLEAR(state->name);

@@ -10,58 +10,13 @@
 #ifndef TAC_STATE_H
 #define TAC_STATE_H
 
+#include "base/freelist.h"
 #include "base/list.h"
 
 #include <Python.h>
 
 struct TacRunner;
 struct TacTrap;
-
-/* The bounded list of unused objects of one type: traps and handles live for
- * one await or one callback. */
-#if defined(TAC_DEBUG_CHECKS) || defined(TAC_SANITIZE)
-#define TAC_FREELIST_MAX 0 /* it would hide a use after free */
-#else
-#define TAC_FREELIST_MAX 1024
-#endif
-
-struct tac_freelist {
-    int len;
-    PyObject *items[TAC_FREELIST_MAX + 1];
-};
-
-/* Keep an untracked, cleared object (steals) for reuse.  `type`: what the
- * state holds for it, NULL once the module is torn down.  False: it is the
- * caller's to free. */
-static inline int
-tac_freelist_push(struct tac_freelist *list, PyTypeObject *type,
-                  PyObject *object)
-{
-    if (type == NULL || list->len >= TAC_FREELIST_MAX) {
-        return 0;
-    }
-    list->items[list->len++] = object;
-    return 1;
-}
-
-/* An object of the type with one reference, its fields as they were left, or
- * NULL.  What PyObject_Init does beyond this matters to builds that trace
- * references only. */
-static inline PyObject *
-tac_freelist_pop(struct tac_freelist *list, PyTypeObject *type)
-{
-    if (list->len == 0) {
-        return NULL;
-    }
-    PyObject *object = list->items[--list->len];
-#if defined(Py_REF_DEBUG) || defined(Py_TRACE_REFS) || defined(Py_GIL_DISABLED)
-    return PyObject_Init(object, type);
-#else
-    Py_INCREF(type);
-    Py_SET_REFCNT(object, 1);
-    return object;
-#endif
-}
 
 /* Live objects, counted for the tests. */
 struct tac_counts {
@@ -80,7 +35,8 @@ struct tac_counts {
     X(set_exception) X(create_future) X(_asyncio_future_blocking)           \
     X(fileno) X(_set_running_loop) X(_current_handle)                       \
     X(slow_callback_duration) X(_call_cancelled) X(_check_thread)           \
-    X(_check_callback) X(__name__)
+    X(_check_callback) X(__name__) X(Future) X(Task) X(name)                \
+    X(_create_other_future) X(_create_other_task)
 
 /* X(name): classes of trio_asyncio_c._exceptions, state->exc_<name>. */
 #define TAC_EXCEPTIONS(X)                                                 \
@@ -107,7 +63,7 @@ struct tac_counts {
     X(trio_token) X(worker) X(event) X(channel) X(send_channel)             \
     X(receive_channel) X(fail_scope)                                        \
     X(loop) X(handle) X(timer_handle) X(fd_watch) X(executor_job)           \
-    X(waiter) X(trio_call) X(aio_step) X(aio_task)
+    X(waiter) X(trio_call) X(aio_step) X(aio_task) X(aio_future)
 
 /* X(name): other owned objects. */
 #define TAC_OBJECTS(X)                                                    \
@@ -120,7 +76,9 @@ struct tac_counts {
     X(idle_workers)        /* list of parked worker threads */            \
     X(aio_cancelled_error) /* of the running interpreter's asyncio; */    \
     X(aio_kwnames)         /* ("context",) as its C Tasks pass it; */     \
-    X(aio_events)          /* these are NULL until the first loop */
+    X(aio_events)          /* and the dicts of its modules futures */     \
+    X(aio_futures_dict)    /* and tasks; these are NULL until the */      \
+    X(aio_tasks_dict)      /* first loop */
 
 typedef struct TacState {
 #define X(name) PyTypeObject *name##_type;

@@ -4,6 +4,7 @@
 #include "base/asyncfn.c"
 #include "base/errors.c"
 #include "base/fifo.c"
+#include "base/freelist.c"
 #include "base/heap.c"
 
 #include "poll/poller.c"
@@ -44,6 +45,7 @@
 #include "core/trap.c"
 #include "core/wait.c"
 #include "aio/call.c"
+#include "aio/create.c"
 #include "aio/executor.c"
 #include "aio/handle.c"
 #include "aio/host.c"

@@ -61,7 +61,6 @@ _INHERITED_ATTRIBUTES = (
     "_selector",
     "_signal_handlers",
     "_ssock",
-    "_task_factory",
     "_timer_cancelled_count",
     "_transports",
     "_unix_server_sockets",
@@ -179,6 +178,13 @@ class EventLoop(_core.LoopCore, asyncio.SelectorEventLoop):
                     break
         finally:
             self._end_run()
+
+    # Futures and Tasks that are not simply of asyncio's own classes in C
+
+    def _create_other_future(self) -> Any:
+        return asyncio.BaseEventLoop.create_future(self)
+
+    _create_other_task = asyncio.BaseEventLoop.create_task
 
     # Executors
 

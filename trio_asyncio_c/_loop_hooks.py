@@ -81,7 +81,8 @@ def learn_asyncio() -> None:
     coro = _do_nothing()
     task: Any = asyncio.Task(coro, loop=probe)  # type: ignore[arg-type]
     task._log_destroy_pending = False
-    _core.learn_asyncio(task, probe.step)
+    future_type = getattr(asyncio.futures, "_CFuture", None)
+    _core.learn_asyncio(task, probe.step, future_type)
     coro.close()
 
 

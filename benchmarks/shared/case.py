@@ -19,7 +19,8 @@ CLOCKS = {
 
 
 @contextlib.asynccontextmanager
-async def _nothing(subject):
+async def nothing(subject):
+    """Prepare nothing."""
     yield subject
 
 
@@ -44,7 +45,7 @@ class Case(NamedTuple):
     function: Callable[[Any, int], Coroutine[Any, Any, dict[str, float] | None]]
     count: int
     shown: str = "cpu"
-    prepare: Callable[[Any], contextlib.AbstractAsyncContextManager[Any]] = _nothing
+    prepare: Callable[[Any], contextlib.AbstractAsyncContextManager[Any]] = nothing
     once: bool = False
 
 

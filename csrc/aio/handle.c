@@ -9,6 +9,10 @@
 
 #include <structmember.h>
 
+/* From so many callbacks in the queue on, those that come live long enough
+ * for the collector to spend time on them. */
+enum { HANDLE_BURST = 64 };
+
 /* Making ------------------------------------------------------------------ */
 
 /* The stack of the caller, as debug mode keeps it.  C adds no frame to it, so
@@ -83,8 +87,30 @@ handle_alloc(TacState *state)
     handle->weakrefs = NULL;
     handle->cancelled = false;
     handle->tracked = false;
+    handle->hides_context = false;
     state->counts.handles++;
     return handle;
+}
+
+/* Untrack the context of an untracked handle, a copy that nobody else has. */
+static void
+handle_hide_context(TacHandle *handle)
+{
+    if (PyObject_GC_IsTracked(handle->context)) {
+        PyObject_GC_UnTrack(handle->context);
+        handle->hides_context = true;
+    }
+}
+
+/* Before anybody else gets hold of the context, and before it dies: it relies
+ * on being tracked then. */
+static void
+handle_show_context(TacHandle *handle)
+{
+    if (handle->hides_context) {
+        handle->hides_context = false;
+        PyObject_GC_Track(handle->context);
+    }
 }
 
 TacHandle *
@@ -93,10 +119,15 @@ tac_handle_new_untracked(TacLoop *loop, PyObject *callback,
                          PyObject *context)
 {
     TacHandle *handle = handle_alloc(loop->state);
-    if (handle != NULL
-        && tac_handle_init(handle, loop, callback, args, nargs, context) < 0)
-    {
-        Py_CLEAR(handle);
+    if (handle == NULL) {
+        return NULL;
+    }
+    if (tac_handle_init(handle, loop, callback, args, nargs, context) < 0) {
+        Py_DECREF(handle);
+        return NULL;
+    }
+    if (context == NULL && loop->ring.len >= HANDLE_BURST) {
+        handle_hide_context(handle);
     }
     return handle;
 }
@@ -118,6 +149,7 @@ tac_handle_track(TacHandle *handle)
 {
     if (!handle->tracked) {
         handle->tracked = true;
+        handle_show_context(handle);
         PyObject_GC_Track(handle);
     }
 }
@@ -225,6 +257,7 @@ tac_handle_clear(TacHandle *handle)
 {
     Py_CLEAR(handle->callback);
     Py_CLEAR(handle->args);
+    handle_show_context(handle);
     Py_CLEAR(handle->context);
     Py_CLEAR(handle->source_traceback);
     Py_CLEAR(handle->repr);
@@ -311,8 +344,9 @@ handle_cancelled(TacHandle *handle, PyObject *noargs)
 }
 
 static PyObject *
-handle_get_context(TacHandle *handle, PyObject *noargs)
+handle_get_context(TacHandle *handle, void *unused)
 {
+    handle_show_context(handle);
     return Py_NewRef(handle->context == NULL ? Py_None : handle->context);
 }
 
@@ -360,8 +394,6 @@ static PyMethodDef handle_methods[] = {
 static PyMemberDef handle_members[] = {
     {"_callback", T_OBJECT, offsetof(TacHandle, callback), READONLY,
      "The callback; None once cancelled."},
-    {"_context", T_OBJECT, offsetof(TacHandle, context), READONLY,
-     "The context that the callback runs in."},
     {"_loop", T_OBJECT, offsetof(TacHandle, loop), READONLY,
      "The loop that runs it."},
     {"_repr", T_OBJECT, offsetof(TacHandle, repr), READONLY,
@@ -376,6 +408,8 @@ static PyMemberDef handle_members[] = {
 static PyGetSetDef handle_getset[] = {
     {"_args", (getter)handle_get_args, NULL,
      "The callback's arguments, a tuple; None once cancelled."},
+    {"_context", (getter)handle_get_context, NULL,
+     "The context that the callback runs in."},
     {"_cancelled", (getter)handle_get_cancelled, NULL,
      "Whether cancel() was called."},
     {NULL},

@@ -25,6 +25,7 @@ typedef struct TacHandle {
     PyObject *weakrefs;
     bool cancelled;
     bool tracked; /* by the collector: see tac_handle_new_untracked */
+    bool hides_context; /* the collector does not know our context either */
 } TacHandle;
 
 /* A new handle.  `args`, `context`: borrowed; context NULL: a copy of the

@@ -271,6 +271,7 @@ host_step(struct tac_task *task)
         rc = tac_host_enter_home(runner, (PyObject *)loop);
     }
     if (rc == 0) {
+        tac_freelist_expect(&loop->state->free_handles, loop->ring.len);
         rc = host_run_batch(loop);
     }
     if (loop->ring.len == 0) {

@@ -17,25 +17,56 @@ interp_learn_task(TacState *state, PyObject *task, PyObject *step)
     return 0;
 }
 
-int
-tac_interp_learn(TacState *state, PyObject *task, PyObject *step)
+static int
+interp_learn_modules(TacState *state)
 {
     PyObject *events = PyImport_ImportModule("asyncio.events");
-    PyObject *exceptions = PyImport_ImportModule("asyncio.exceptions");
-    PyObject *cancelled =
-        exceptions == NULL
-            ? NULL
-            : PyObject_GetAttrString(exceptions, "CancelledError");
+    PyObject *futures = PyImport_ImportModule("asyncio.futures");
+    PyObject *tasks = PyImport_ImportModule("asyncio.tasks");
     int rc = -1;
-    if (events != NULL && cancelled != NULL) {
+    if (events != NULL && futures != NULL && tasks != NULL) {
         Py_XSETREF(state->aio_events, Py_NewRef(events));
-        Py_XSETREF(state->aio_cancelled_error, Py_NewRef(cancelled));
-        rc = interp_learn_task(state, task, step);
+        Py_XSETREF(state->aio_futures_dict,
+                   Py_NewRef(PyModule_GetDict(futures)));
+        Py_XSETREF(state->aio_tasks_dict, Py_NewRef(PyModule_GetDict(tasks)));
+        rc = 0;
     }
-    Py_XDECREF(cancelled);
-    Py_XDECREF(exceptions);
+    Py_XDECREF(tasks);
+    Py_XDECREF(futures);
     Py_XDECREF(events);
     return rc;
+}
+
+static int
+interp_learn_exceptions(TacState *state)
+{
+    PyObject *exceptions = PyImport_ImportModule("asyncio.exceptions");
+    if (exceptions == NULL) {
+        return -1;
+    }
+    PyObject *cancelled =
+        PyObject_GetAttrString(exceptions, "CancelledError");
+    Py_DECREF(exceptions);
+    if (cancelled == NULL) {
+        return -1;
+    }
+    Py_XSETREF(state->aio_cancelled_error, cancelled);
+    return 0;
+}
+
+int
+tac_interp_learn(TacState *state, PyObject *task, PyObject *step,
+                 PyObject *future_type)
+{
+    if (interp_learn_modules(state) < 0
+        || interp_learn_exceptions(state) < 0) {
+        return -1;
+    }
+    if (PyType_Check(future_type)) {
+        Py_XSETREF(state->aio_future_type,
+                   (PyTypeObject *)Py_NewRef(future_type));
+    }
+    return interp_learn_task(state, task, step);
 }
 
 bool

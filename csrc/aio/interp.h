@@ -17,8 +17,10 @@
 #include <stdbool.h>
 #include <string.h>
 
-/* Learn from an asyncio Task's step callback.  0, or -1 with an exception. */
-int tac_interp_learn(TacState *state, PyObject *task, PyObject *step);
+/* Learn from an asyncio Task's step callback, and the class of Futures that
+ * are in C, or None.  0, or -1 with an exception. */
+int tac_interp_learn(TacState *state, PyObject *task, PyObject *step,
+                     PyObject *future_type);
 
 /* Is `callback` a C Task's wake-up?  Slow way of the check below. */
 bool tac_interp_is_new_wakeup(TacState *state, PyObject *callback);

@@ -9,6 +9,7 @@
 #include "aio/loop.h"
 
 #include "aio/call.h"
+#include "aio/create.h"
 #include "aio/executor.h"
 #include "aio/host.h"
 #include "aio/interp.h"
@@ -113,6 +114,7 @@ loop_dismantle(TacLoop *loop)
     Py_CLEAR(loop->nursery);
     Py_CLEAR(loop->calls);
     Py_CLEAR(loop->errors);
+    Py_CLEAR(loop->create_kwargs);
     return rc;
 }
 
@@ -306,9 +308,12 @@ loop_set_task_home(PyObject *module, PyObject *home)
 static PyObject *
 loop_learn_asyncio(PyObject *module, PyObject *args)
 {
-    PyObject *task, *step;
-    if (!PyArg_ParseTuple(args, "OO:learn_asyncio", &task, &step)
-        || tac_interp_learn(tac_state_of_module(module), task, step) < 0)
+    PyObject *task, *step, *future_type;
+    if (!PyArg_ParseTuple(args, "OOO:learn_asyncio", &task, &step,
+                          &future_type)
+        || tac_interp_learn(tac_state_of_module(module), task, step,
+                            future_type)
+               < 0)
     {
         return NULL;
     }
@@ -419,6 +424,8 @@ loop_tp_traverse(TacLoop *loop, visitproc visit, void *arg)
     Py_VISIT((PyObject *)loop->host.parent_nursery);
     Py_VISIT((PyObject *)loop->host.scope);
     Py_VISIT(loop->jobs_waiter);
+    Py_VISIT(loop->task_factory);
+    Py_VISIT(loop->create_kwargs);
     int rc = tac_ring_traverse(&loop->ring, visit, arg);
     if (rc == 0) {
         rc = tac_reader_traverse_all(loop, visit, arg);
@@ -438,6 +445,7 @@ loop_tp_clear(TacLoop *loop)
     Py_CLEAR(loop->runner);
     Py_CLEAR(loop->thread_id);
     Py_CLEAR(loop->jobs_waiter);
+    Py_CLEAR(loop->task_factory);
     return 0;
 }
 
@@ -485,6 +493,16 @@ static PyMethodDef loop_methods[] = {
     "Run func(*args) in another thread and return a Future of its outcome.\n\n"
     "executor: a concurrent.futures.Executor, or None for the default one.\n"
     "Flavor: sync. Thread-safe: no."),
+    FAST_METHOD("create_task", tac_create_task,
+    "create_task($self, coro, **kwargs)\n--\n\n"
+    "Return a new asyncio Task that runs `coro`.\n\n"
+    "kwargs: name, context and, from CPython 3.14 on, eager_start, as\n"
+    "asyncio.Task takes them; a task factory gets them all.\n"
+    "Raises RuntimeError when the loop is closed, TypeError when `coro` is no\n"
+    "coroutine. Flavor: sync. Thread-safe: no."),
+    {"create_future", (PyCFunction)tac_create_future, METH_NOARGS,
+     "create_future($self, /)\n--\n\n"
+     "Return a new asyncio Future of this loop."},
     FAST_METHOD("_add_reader", tac_reader_add,
     "_add_reader($self, fd, callback, /, *args, context=None)\n--\n\n"
     "Run callback(*args) whenever fd can be read from; returns a Handle."),
@@ -543,6 +561,8 @@ static PyMethodDef loop_methods[] = {
 #undef FAST_METHOD
 
 static PyMemberDef loop_members[] = {
+    {"_task_factory", T_OBJECT, offsetof(TacLoop, task_factory), 0,
+     "What makes the Tasks, or None."},
     {"_thread_id", T_OBJECT, offsetof(TacLoop, thread_id), 0,
      "The thread that runs the loop, or None."},
     {"_executor_limit", T_PYSSIZET, offsetof(TacLoop, jobs_limit), 0,
@@ -599,8 +619,9 @@ static PyMethodDef loop_functions[] = {
      "Make `loop` (or None) the running loop of the current Trio task and of\n"
      "the tasks that it spawns; returns the old one."},
     {"learn_asyncio", loop_learn_asyncio, METH_VARARGS,
-     "learn_asyncio($module, task, step, /)\n--\n\n"
-     "Learn what an asyncio Task passes to call_soon."},
+     "learn_asyncio($module, task, step, future_type, /)\n--\n\n"
+     "Learn what an asyncio Task passes to call_soon, and which class a\n"
+     "Future written in C is of; None: there is none."},
     {NULL},
 };
 

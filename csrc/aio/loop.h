@@ -47,6 +47,8 @@ typedef struct TacLoop {
     Py_ssize_t jobs_running;
     Py_ssize_t jobs_limit;  /* threads at a time */
     PyObject *jobs_waiter;  /* owned: a Future to resolve when none is left */
+    PyObject *task_factory; /* owned or NULL */
+    PyObject *create_kwargs; /* owned: {"loop": this}, or NULL */
     PyObject *thread_id;    /* owned or NULL: the thread of run_forever */
     bool debug;
     bool closed;

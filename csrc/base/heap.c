@@ -4,7 +4,8 @@
  * one or two cache lines (24 bytes an item); libev does the same.
  *
  *   I1  items[i].node->index == i + 1 for every i < len.
- *   I2  items[parent(i)] <= items[i] by (at, seq).
+ *   I2  items[parent(i)] <= items[i] by (at, seq) for every i < settled.
+ *   I3  items[i].at >= young_at for every i >= settled.
  */
 #include "base/heap.h"
 
@@ -45,11 +46,11 @@ heap_sift_down(struct tac_heap *heap, size_t i, struct tac_heap_item item)
 {
     for (;;) {
         size_t first = i * HEAP_ARITY + 1;
-        if (first >= heap->len) {
+        if (first >= heap->settled) {
             break;
         }
-        size_t end = first + HEAP_ARITY < heap->len ? first + HEAP_ARITY
-                                                    : heap->len;
+        size_t end = first + HEAP_ARITY < heap->settled ? first + HEAP_ARITY
+                                                        : heap->settled;
         size_t best = first;
         for (size_t c = first + 1; c < end; c++) {
             if (heap_is_before(&heap->items[c], &heap->items[best])) {
@@ -103,7 +104,7 @@ tac_heap_fini(struct tac_heap *heap)
     }
     free(heap->items);
     heap->items = NULL;
-    heap->len = heap->capacity = 0;
+    heap->len = heap->settled = heap->capacity = 0;
 }
 
 int
@@ -112,9 +113,38 @@ tac_heap_push(struct tac_heap *heap, struct tac_heap_node *node, double at)
     if (heap->len == heap->capacity && heap_grow(heap) < 0) {
         return -1;
     }
+    if (heap->len == heap->settled || at < heap->young_at) {
+        heap->young_at = at;
+    }
     struct tac_heap_item item = {at, heap->next_seq++, node};
-    heap_sift_up(heap, heap->len++, item);
+    heap_put(heap, heap->len++, item);
     return 0;
+}
+
+const struct tac_heap_item *
+tac_heap_peek(struct tac_heap *heap)
+{
+    while (heap->settled < heap->len) {
+        size_t i = heap->settled++;
+        heap_sift_up(heap, i, heap->items[i]);
+    }
+    return tac_heap_peek_settled(heap);
+}
+
+/* Take item i out of the heap; its last item takes the place. */
+static void
+heap_remove_settled(struct tac_heap *heap, size_t i)
+{
+    struct tac_heap_item last = heap->items[--heap->settled];
+    if (i == heap->settled) {
+        return;
+    }
+    if (i > 0 && heap_is_before(&last, &heap->items[(i - 1) / HEAP_ARITY])) {
+        heap_sift_up(heap, i, last);
+    }
+    else {
+        heap_sift_down(heap, i, last);
+    }
 }
 
 void
@@ -123,17 +153,15 @@ tac_heap_remove(struct tac_heap *heap, struct tac_heap_node *node)
     if (node->index == 0) {
         return;
     }
-    size_t i = node->index - 1;
+    size_t hole = node->index - 1;
     node->index = 0;
-    struct tac_heap_item last = heap->items[--heap->len];
-    if (i != heap->len) {
-        if (i > 0
-            && heap_is_before(&last, &heap->items[(i - 1) / HEAP_ARITY])) {
-            heap_sift_up(heap, i, last);
-        }
-        else {
-            heap_sift_down(heap, i, last);
-        }
+    if (hole < heap->settled) {
+        heap_remove_settled(heap, hole);
+        hole = heap->settled;
+    }
+    /* The young close up: they have no order. */
+    if (hole != --heap->len) {
+        heap_put(heap, hole, heap->items[heap->len]);
     }
     heap_shrink(heap);
 }

@@ -5,6 +5,11 @@
  * index, which makes removal O(log n) and leaves no stale entries behind.
  * Equal times come out in the order in which they went in.
  *
+ * Most timers are time-outs that are removed soon.  So what comes in is put
+ * behind the heap's items first, in no order (the young), and joins them only
+ * when somebody asks for the earliest item: push and remove of a young node
+ * are O(1), however many there are.
+ *
  * Owns: the array.   Threads: runner thread only.
  * Python code run here: none.
  */
@@ -28,8 +33,10 @@ struct tac_heap_item {
 };
 
 struct tac_heap {
-    struct tac_heap_item *items;
+    struct tac_heap_item *items; /* the heap, then the young */
     size_t len;
+    size_t settled; /* how many of them are the heap */
+    double young_at; /* no young item is earlier; if there is one */
     size_t capacity;
     uint64_t next_seq;
 };
@@ -50,11 +57,30 @@ tac_heap_is_linked(const struct tac_heap_node *node)
     return node->index != 0;
 }
 
-/* The earliest item, valid until the next change, or NULL. */
-static inline const struct tac_heap_item *
-tac_heap_peek(const struct tac_heap *heap)
+static inline bool
+tac_heap_is_empty(const struct tac_heap *heap)
 {
-    return heap->len != 0 ? &heap->items[0] : NULL;
+    return heap->len == 0;
+}
+
+/* May there be an item at `at` or before?  False is certain; where a young
+ * node was removed, true need not be. */
+static inline bool
+tac_heap_may_have(const struct tac_heap *heap, double at)
+{
+    return (heap->settled != 0 && heap->items[0].at <= at)
+           || (heap->len != heap->settled && heap->young_at <= at);
+}
+
+/* The earliest item, valid until the next change, or NULL.  The young join
+ * the heap. */
+const struct tac_heap_item *tac_heap_peek(struct tac_heap *heap);
+
+/* The same, of those that were in the heap when somebody last asked. */
+static inline const struct tac_heap_item *
+tac_heap_peek_settled(const struct tac_heap *heap)
+{
+    return heap->settled != 0 ? &heap->items[0] : NULL;
 }
 
 #endif

@@ -35,7 +35,11 @@ tac_deadline_expire(TacRunner *runner, double now)
     uint64_t end = runner->deadlines.next_seq;
     Py_ssize_t count = 0;
     const struct tac_heap_item *first;
-    while ((first = tac_heap_peek(&runner->deadlines)) != NULL
+    if (!tac_heap_may_have(&runner->deadlines, now)) {
+        return 0;
+    }
+    (void)tac_heap_peek(&runner->deadlines);
+    while ((first = tac_heap_peek_settled(&runner->deadlines)) != NULL
            && first->at <= now && first->seq < end)
     {
         struct tac_timer *timer =

@@ -242,7 +242,7 @@ static Py_ssize_t
 run_expire_deadlines(TacRunner *runner)
 {
     double now_s;
-    if (tac_heap_peek(&runner->deadlines) == NULL) {
+    if (tac_heap_is_empty(&runner->deadlines)) {
         return 0;
     }
     return tac_runner_time(runner, &now_s) < 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import gc
 import weakref
 
 import pytest
@@ -65,6 +66,60 @@ def test_many_callbacks_at_once(loop):
         loop.call_soon(callback)
     run_briefly(loop)
     assert count == 200_000
+
+
+def test_many_callbacks_again_and_again(loop):
+    """What a burst used is kept for the next one, and for some time only."""
+    for count in [5000, 5000, 10, 200_000, *[1] * 10_000, 3000]:
+        seen = []
+        for i in range(count):
+            loop.call_soon(seen.append, i)
+        run_briefly(loop)
+        assert seen == list(range(count))
+
+
+def test_contexts_of_a_burst(loop):
+    """The collector knows the contexts that others get hold of."""
+
+    class Value:
+        pass
+
+    values, kept, seen = [], [], []
+    for i in range(1000):
+        value = Value()
+        values.append(weakref.ref(value))
+        context = contextvars.copy_context()
+        context.run(var.set, value)
+        handle = context.run(loop.call_soon, lambda: seen.append(var.get()))
+        if i % 3 == 0:
+            kept.append(handle)
+            value.handle = handle  # a cycle
+        elif i % 3 == 1:
+            kept.append(handle.get_context())
+            value.context = handle._context
+    del value, context, handle
+    gc.collect()
+    run_briefly(loop)
+    gc.collect()
+    assert [ref() for ref in values] == seen
+    assert all(gc.is_tracked(each) for each in kept)
+    seen.clear()
+    kept.clear()
+    gc.collect()
+    assert not any(ref() for ref in values)
+
+
+def test_a_burst_that_is_cancelled_or_dropped():
+    loop = EventLoop()
+    handles = [loop.call_soon(print) for _ in range(1000)]
+    for handle in handles[::2]:
+        handle.cancel()
+    del handle, handles[:500]
+    gc.collect()
+    loop.close()
+    assert [handle.cancelled() for handle in handles[:2]] == [True, False]
+    contexts = [handle.get_context() for handle in handles]
+    assert all(gc.is_tracked(context) for context in contexts)
 
 
 def test_positional_arguments_are_passed_on(loop):

@@ -1,0 +1,117 @@
+/* aio/create.c - create_future and create_task. */
+#include "aio/create.h"
+
+#include "base/compat.h"
+
+/* Does `name` still stand for `type` in a module's dict?  Tests and others
+ * put classes of their own there, at any time.  1, 0, or -1. */
+static int
+create_is_still(PyObject *module_dict, PyObject *name, PyTypeObject *type)
+{
+    if (type == NULL) {
+        return 0;
+    }
+    PyObject *now = PyDict_GetItemWithError(module_dict, name);
+    if (now == NULL) {
+        return PyErr_Occurred() ? -1 : 0;
+    }
+    return now == (PyObject *)type;
+}
+
+/* {"loop": loop}, which the C classes only read.  Borrowed, or NULL+exc. */
+static PyObject *
+create_kwargs(TacLoop *loop)
+{
+    if (loop->create_kwargs == NULL) {
+        loop->create_kwargs = PyDict_New();
+        if (loop->create_kwargs != NULL
+            && PyDict_SetItemString(loop->create_kwargs, "loop",
+                                    (PyObject *)loop)
+                   < 0)
+        {
+            Py_CLEAR(loop->create_kwargs);
+        }
+    }
+    return loop->create_kwargs;
+}
+
+static PyObject *
+create_call(TacLoop *loop, PyTypeObject *type, PyObject *const *args,
+            Py_ssize_t nargs)
+{
+    PyObject *kwargs = Py_XNewRef(create_kwargs(loop));
+    PyObject *packed = kwargs == NULL ? NULL : PyTuple_New(nargs);
+    PyObject *made = NULL;
+    if (packed != NULL) {
+        for (Py_ssize_t i = 0; i < nargs; i++) {
+            PyTuple_SET_ITEM(packed, i, Py_NewRef(args[i]));
+        }
+        made = PyObject_Call((PyObject *)type, packed, kwargs);
+    }
+    Py_XDECREF(packed);
+    Py_XDECREF(kwargs);
+    return made;
+}
+
+PyObject *
+tac_create_future(TacLoop *loop, PyObject *noargs)
+{
+    TacState *state = loop->state;
+    int plain = create_is_still(state->aio_futures_dict, state->str_Future,
+                                state->aio_future_type);
+    if (plain < 0) {
+        return NULL;
+    }
+    /* A closed loop makes Futures too, but must not come to own the dict. */
+    if (plain && !loop->closed) {
+        return create_call(loop, state->aio_future_type, NULL, 0);
+    }
+    return PyObject_CallMethodNoArgs((PyObject *)loop,
+                                     state->str__create_other_future);
+}
+
+/* Are the keyword arguments all None, and such as every version has? */
+static bool
+create_has_defaults(TacState *state, PyObject *const *values,
+                    PyObject *kwnames)
+{
+    Py_ssize_t count = kwnames == NULL ? 0 : PyTuple_GET_SIZE(kwnames);
+    for (Py_ssize_t i = 0; i < count; i++) {
+        PyObject *name = PyTuple_GET_ITEM(kwnames, i);
+        if (values[i] != Py_None
+            || (name != state->str_name && name != state->str_context))
+        {
+            return false;
+        }
+    }
+    return true;
+}
+
+PyObject *
+tac_create_task(TacLoop *loop, PyObject *const *args, Py_ssize_t nargs,
+                PyObject *kwnames)
+{
+    TacState *state = loop->state;
+    bool has_factory =
+        loop->task_factory != NULL && loop->task_factory != Py_None;
+    int plain = 0;
+    if (nargs == 1 && !has_factory && !loop->debug && !loop->closed
+        && create_has_defaults(state, args + nargs, kwnames))
+    {
+        plain = create_is_still(state->aio_tasks_dict, state->str_Task,
+                                state->aio_task_type);
+    }
+    if (plain > 0) {
+        return create_call(loop, state->aio_task_type, args, nargs);
+    }
+    if (plain < 0) {
+        return NULL;
+    }
+    PyObject *other = PyObject_GetAttr((PyObject *)loop,
+                                       state->str__create_other_task);
+    PyObject *task =
+        other == NULL ? NULL
+                      : PyObject_Vectorcall(other, args, nargs, kwnames);
+    Py_XDECREF(other);
+    return task;
+}

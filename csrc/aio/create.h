@@ -1,0 +1,23 @@
+/* aio/create.h - create_future and create_task.
+ *
+ * While asyncio's own classes stand in their places, written in C, they are
+ * called with one dict of keyword arguments that the loop keeps.  All else (a
+ * task factory, debug mode, another Task class, an argument that only some
+ * versions know) is the standard library's own code.
+ *
+ * Owns: loop->create_kwargs.   Threads: the loop's.
+ * Python code run here: arbitrary.
+ */
+#ifndef TAC_AIO_CREATE_H
+#define TAC_AIO_CREATE_H
+
+#include "aio/loop.h"
+
+/* The method create_future(). */
+PyObject *tac_create_future(TacLoop *loop, PyObject *noargs);
+
+/* The method create_task(coro, **kwargs). */
+PyObject *tac_create_task(TacLoop *loop, PyObject *const *args,
+                          Py_ssize_t nargs, PyObject *kwnames);
+
+#endif
