@@ -23,14 +23,14 @@ RUN := $(VENV)/bin/python
 # A variant's tests run in another folder.
 VARIANT_TESTS = $(PYTEST_ARGS) $(foreach test,$(TESTS),$(abspath .)/$(test))
 
-.PHONY: help build prepare demo test debug sanitize coverage compat-trio \
-	compat-libraries bench clean distclean
+.PHONY: help build prepare demo test debug sanitize coverage compat-cpython \
+	compat-trio compat-libraries bench clean distclean
 .NOTPARALLEL:
 
 help:
 	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
-	@echo 'Also: build debug sanitize coverage compat-trio compat-libraries bench'
-	@echo 'clean distclean (CONTRIBUTING.rst)'
+	@echo 'Also: build debug sanitize coverage compat-cpython compat-trio'
+	@echo 'compat-libraries bench clean distclean (CONTRIBUTING.rst)'
 
 prepare:
 	@tools/bootstrap.sh $(PYTHON)
@@ -58,7 +58,10 @@ coverage: prepare
 	TAC_COVERAGE=1 tools/test-variant.sh $(VENV) $(VARIANT_TESTS)
 	$(RUN) -m gcovr --root . --filter csrc/ build/variants/coverage-1-*
 
-# Other projects' tests on our core: compat_tests/README.rst.
+# Other projects' tests on ours: compat_tests/README.rst.
+compat-cpython: build
+	$(RUN) -m compat_tests.cpython $(COMPAT_ARGS)
+
 compat-trio: build
 	$(RUN) -m compat_tests.trio $(COMPAT_ARGS)
 

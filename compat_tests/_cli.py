@@ -1,4 +1,4 @@
-"""The command line that all suites share."""
+"""The command line that all suites share, and what others take from it."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ def main(program: str, suites: dict[str, Suite]) -> int:
     heed_signals()
     suite = suites[options.suite]
     try:
-        interpreters = _chosen(options, suite)
-        runner = Runner(suite, choice, say=_say)
+        interpreters = chosen(options, suite.versions)
+        runner = Runner(suite, choice, say=say)
     except (LookupError, ListError) as error:
         parser.error(str(error))
     comparisons = []
@@ -55,6 +55,13 @@ def _parser(program: str, suites: dict[str, Suite]) -> argparse.ArgumentParser:
         description="Run another project's tests on plain trio and on our core.",
     )
     parser.add_argument("--suite", choices=suites, default=next(iter(suites)))
+    add_options(parser)
+    parser.add_argument("-k", default="", metavar="EXPR", help="as pytest's")
+    return parser
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add what is the same for all suites, those that pytest does not run included."""
     which = parser.add_mutually_exclusive_group()
     which.add_argument(
         "--python", nargs="+", metavar="VERSION", help="such as 3.12; default: this one"
@@ -67,7 +74,6 @@ def _parser(program: str, suites: dict[str, Suite]) -> argparse.ArgumentParser:
     parser.add_argument(
         "--fast", action="store_true", help="only the suite's fast part"
     )
-    parser.add_argument("-k", default="", metavar="EXPR", help="as pytest's")
     parser.add_argument(
         "--test", nargs="+", default=[], metavar="ID", help="only these tests"
     )
@@ -87,26 +93,31 @@ def _parser(program: str, suites: dict[str, Suite]) -> argparse.ArgumentParser:
         action="store_false",
         help="take the extension as it is",
     )
-    return parser
 
 
-def _chosen(
-    options: argparse.Namespace, suite: Suite
+def chosen(
+    options: argparse.Namespace, versions: tuple[str, ...]
 ) -> list[_interpreters.Interpreter]:
+    """Return the interpreters that were asked for, of `versions` with --all.
+
+    Raises:
+      LookupError: one that was named is not here.
+    """
     if not options.python and not options.all:
         return [_interpreters.running()]
     found = _interpreters.find()
-    wanted = options.python or suite.versions
+    wanted = options.python or versions
     missing = [version for version in wanted if version not in found]
     if missing:
         text = f"no CPython {', '.join(missing)} here; there is {', '.join(found)}"
         if not options.all:
             raise LookupError(text)
-        _say(text)
+        say(text)
     return [found[version] for version in wanted if version in found]
 
 
-def _say(text: str) -> None:
+def say(text: str) -> None:
+    """Tell how it goes on; what comes of it is printed elsewhere."""
     print(text, file=sys.stderr, flush=True)
 
 

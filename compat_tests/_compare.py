@@ -1,8 +1,8 @@
-"""What a suite's run on our core is worth beside its run on plain trio.
+"""What a suite's run on ours is worth beside its run on plain trio, or plain asyncio.
 
-What passes on plain trio must pass on ours, test by test. A test that fails on plain
-trio too is shown and not held against us. The list of expected failures is strict:
-an entry that no test needs is a failure as well.
+What passes on plain must pass on ours, test by test. A test that fails on plain too
+is shown and not held against us. The list of expected failures is strict: an entry
+that no test needs is a failure as well.
 """
 
 from __future__ import annotations
@@ -12,7 +12,9 @@ from dataclasses import dataclass
 
 from ._session import Session
 
-FAILED = ("failed", "error", "crashed", "xpassed")
+FAILED = ("failed", "error", "crashed", "hung", "flaky", "xpassed")
+# What no list excuses: `flaky` is a test that fails, and passes when it is run alone.
+INEXCUSABLE = ("crashed", "hung", "flaky")
 NOT_COLLECTED = "it is on the list, and was not collected"
 
 
@@ -23,9 +25,9 @@ class Verdict(enum.StrEnum):
     FAILURE = "FAILURE"
     STALE = "STALE ENTRY"
     LISTED = "on the list"
-    FAILS_ON_BOTH = "fails on plain trio too"
-    FIXED = "better than on plain trio"
-    ONLY_HERE = "runs only on our core"
+    FAILS_ON_BOTH = "fails on plain too"
+    FIXED = "better than on plain"
+    ONLY_HERE = "runs only on ours"
 
     @property
     def counts(self) -> bool:
@@ -65,8 +67,9 @@ def _judge_failed_on_plain(plain: str, ours: str) -> Verdict:
         return Verdict.FAILURE
     if ours == "xfailed":
         return Verdict.FIXED
-    # One that breaks off the process, or is not even tried, is worse than one that fails.
-    worse = ours in ("crashed", "skipped", "missing")
+    # One that breaks off the process, or is not even tried, is worse than one that
+    # fails; and one that always fails is worse than one that does so at times.
+    worse = ours in ("crashed", "hung", "skipped", "missing") or plain == "flaky"
     return Verdict.FAILURE if worse else Verdict.FAILS_ON_BOTH
 
 
@@ -112,7 +115,7 @@ def _difference(
         stale = _why_stale(outcomes[1], must_fail)
         if stale:
             verdict, detail = Verdict.STALE, stale
-        elif verdict == Verdict.FAILURE and outcomes[1] != "crashed":
+        elif verdict == Verdict.FAILURE and outcomes[1] not in INEXCUSABLE:
             verdict, detail = Verdict.LISTED, expected[test_id]
     return Difference(test_id, verdict, *outcomes, detail)
 
@@ -135,17 +138,23 @@ def problems(plain: Session, ours: Session, wanted: tuple[str, ...] = ()) -> lis
 
     `wanted` are the ids of tests that the user asked for, which must be there.
     """
-    found = [f"plain trio: {text}" for text in plain.problems]
-    found += [f"our core: {text}" for text in ours.problems]
-    found += _other_trio("plain trio", plain, swapped=False)
-    found += _other_trio("our core", ours, swapped=True)
+    found = [f"plain: {text}" for text in plain.problems]
+    found += [f"ours: {text}" for text in ours.problems]
     there = {*plain.collected, *ours.collected}
     found += [f"there is no test {name}" for name in wanted if name not in there]
     return found
 
 
-def _other_trio(name: str, session: Session, *, swapped: bool) -> list[str]:
-    """Return who ran another trio than it should have, if there were tests at all."""
+def wrong_trio(plain: Session, ours: Session) -> list[str]:
+    """Return who ran another trio than it should have."""
+    return [
+        *_wrong_trio("plain trio", plain, swapped=False),
+        *_wrong_trio("our core", ours, swapped=True),
+    ]
+
+
+def _wrong_trio(name: str, session: Session, *, swapped: bool) -> list[str]:
+    """Return the same of one side, if there were tests at all."""
     return [
         f"{name}: {who} did not run on it"
         for key, who in (("swapped", "the tests"), ("child_swapped", "a child process"))

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import sysconfig
 from dataclasses import dataclass
 from pathlib import Path
 
-from ._interpreters import Interpreter
+from ._interpreters import Interpreter, running
 from ._paths import ROOT
 
 _PURELIB = "import sysconfig; print(sysconfig.get_path('purelib'))"
@@ -43,6 +44,11 @@ def prepare(interpreter: Interpreter, group: str, *, build: bool) -> Environment
         _run(interpreter, [python, "setup.py", "--quiet", "build_ext", "--inplace"])
     purelib = _run(interpreter, [python, "-c", _PURELIB], capture=True).strip()
     return Environment(interpreter, python, Path(purelib))
+
+
+def as_it_is() -> Environment:
+    """Return the environment that this process runs in, with nothing made in it."""
+    return Environment(running(), sys.executable, Path(sysconfig.get_path("purelib")))
 
 
 def _run(

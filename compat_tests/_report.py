@@ -53,11 +53,16 @@ def print_table(name: str, comparisons: list[Comparison], file: TextIO) -> None:
     rows = [head]
     for comparison in comparisons:
         rows += _rows(comparison)
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     print(f"\n{name}: its tests on plain trio and on our core\n", file=file)
+    print_rows(rows, 3, file)
+
+
+def print_rows(rows: list[list[str]], words: int, file: TextIO) -> None:
+    """Print a table: so many columns of words, the others of numbers."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
-        left = [cell.ljust(width) for cell, width in zip(row[:3], widths)]
-        right = [cell.rjust(width) for cell, width in zip(row[3:], widths[3:])]
+        left = [cell.ljust(width) for cell, width in zip(row[:words], widths)]
+        right = [cell.rjust(width) for cell, width in zip(row[words:], widths[words:])]
         print("  ".join(left + right).rstrip(), file=file)
 
 
@@ -99,7 +104,7 @@ def _print_group(group: list[Difference], file: TextIO) -> None:
         print(f"  {first.verdict}: {module}: {len(group)} tests {MISSING}", file=file)
         return
     print(
-        f"  {first.verdict}: {first.test_id}: {first.plain} on plain trio,"
+        f"  {first.verdict}: {first.test_id}: {first.plain} on plain,"
         f" {first.ours} on ours",
         file=file,
     )

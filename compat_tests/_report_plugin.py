@@ -1,26 +1,18 @@
-"""A pytest plugin that writes what happens as lines of JSON, each when it happens.
+"""A pytest plugin that writes what happens, as the events of _events.py.
 
-So the reader knows how each test ended without reading the terminal's text, and,
-where the process crashed or was stopped, in which test that was.
-
-    start       the versions of Python and pytest
-    trio        its version; whether it runs on the C core, here and in children
-    collected   the ids of all tests that were selected
-    module      a module that was skipped as a whole, or could not be collected
-    begin       a test starts
-    result      a test ended: its outcome, its seconds, the short text of a failure
-    finish      the session ended, with pytest's status
+Besides there is `trio`: its version; whether it runs on the C core, here and in
+children.
 """
 
 from __future__ import annotations
 
-import json
 import platform
 from collections.abc import Callable
 from importlib import metadata
 
 import pytest
 
+from ._events import read_ids, write
 from ._swap import child_is_swapped, is_swapped
 
 # From the harmless to the grave; a test's outcome is the gravest of its phases.
@@ -48,16 +40,14 @@ class Reporter:
     def __init__(self, config: pytest.Config) -> None:
         self._path = config.getoption("compat_report")
         self._tell_trio = config.getoption("compat_trio")
-        self._only = _read_ids(config.getoption("compat_only"))
-        self._done = _read_ids(config.getoption("compat_done"))
+        self._only = read_ids(config.getoption("compat_only"))
+        self._done = read_ids(config.getoption("compat_done"))
         self._outcome = ""
         self._detail = ""
         self._seconds = 0.0
 
     def _write(self, event: str, **facts: object) -> None:
-        # Not kept open: tests count the file descriptors.
-        with open(self._path, "a", encoding="utf-8") as file:
-            file.write(json.dumps({"event": event, **facts}) + "\n")
+        write(self._path, event, **facts)
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionstart(self) -> None:
@@ -110,13 +100,6 @@ class Reporter:
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, exitstatus: int) -> None:
         self._write("finish", status=int(exitstatus))
-
-
-def _read_ids(path: str | None) -> set[str]:
-    if path is None:
-        return set()
-    with open(path, encoding="utf-8") as file:
-        return set(file.read().splitlines())
 
 
 def _keep(

@@ -1,4 +1,4 @@
-"""One test session of one side: pytest in a process, and what it reported.
+"""One test session of one side: tests in a process, and what it reported.
 
 A process that crashes, or that was stopped because no test ended for too long, costs
 the test it was in; the session goes on with the others in a new process.
@@ -27,8 +27,8 @@ MAX_PROCESSES = 25
 TAIL_LINES = 40
 
 # As faulthandler writes them.
-PYTEST_FRAME = re.compile(
-    r'  File ".*/(_pytest|pytest|pluggy)/|  File "<frozen runpy>"'
+RUNNER_FRAME = re.compile(
+    r'  File ".*/(_pytest|pytest|pluggy|unittest)/|  File "<frozen runpy>"'
 )
 
 PYTEST_OK, PYTEST_FAILURES, PYTEST_NOTHING_RUN = 0, 1, 5
@@ -38,6 +38,7 @@ UNWANTED_VARIABLES = (
     "PYTEST_ADDOPTS",
     "PYTEST_PLUGINS",
     "PYTHONASYNCIODEBUG",
+    "PYTHONDEVMODE",
     "PYTHONPATH",
     "PYTHONWARNINGS",
     "TRIO_ASYNCIO_C_TRIO",
@@ -48,12 +49,14 @@ UNWANTED_VARIABLES = (
 class Result:
     """How one test ended, or a module that was not collected.
 
-    Beside the plugin's outcomes there is `crashed`: the process ended in this test.
+    Beside the reporter's outcomes there are `crashed`, the process ended in this test,
+    and `hung`, it was stopped there. `extra` is what else the reporter says of it.
     """
 
     outcome: str
     detail: str = ""
     seconds: float = 0.0
+    extra: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass
@@ -119,7 +122,7 @@ class _Ended:
     status: int
     stopped: str
     output: str = ""
-    finished: int | None = None  # pytest's status, if the session came to its end
+    finished: int | None = None  # the tests' status, if they came to their end
     running: str | None = None
 
     def how(self) -> str:
@@ -130,9 +133,9 @@ class _Ended:
         return f"ended with status {self.status}"
 
     def tail(self) -> str:
-        """Return the last lines of its output, of stacks only what is not pytest's."""
+        """Return the last lines of its output, of stacks not what runs the tests."""
         lines = self.output.splitlines()
-        shown = [line for line in lines if not PYTEST_FRAME.match(line)]
+        shown = [line for line in lines if not RUNNER_FRAME.match(line)]
         return "\n".join(shown[-TAIL_LINES:])
 
 
@@ -142,24 +145,28 @@ def run(
     *,
     stall_limit: float = STALL_LIMIT_S,
     process_limit: float = PROCESS_LIMIT_S,
+    need_tests: bool = True,
+    check: Callable[[], None] = lambda: None,
     say: Callable[[str], None] = lambda text: None,
 ) -> Session:
-    """Run pytest until each test has had its turn; return what was reported.
+    """Run the tests until each has had its turn; return what was reported.
 
-    `command` is (arguments, folder) and must have pytest load the report plugin,
-    with --compat-report and --compat-done for the files here.
+    `command` is (arguments, folder): pytest with the report plugin, or another program
+    that writes the same events, told of the report and done files here. `check` is
+    called every now and then, and what it raises ends the session.
     """
     session = Session()
     begun = time.monotonic()
     for _ in range(MAX_PROCESSES):
         files.done.write_text("".join(f"{test}\n" for test in session.results))
-        ended = _run_process(command, files, stall_limit, process_limit)
+        ended = _run_process(command, files, stall_limit, process_limit, check)
         _read_report(files.report, session, ended)
         if ended.running is None:
-            _note_end(session, ended)
+            _note_end(session, ended, need_tests)
             break
         detail = f"the process {ended.how()}\n{ended.tail()}"
-        session.results[ended.running] = Result("crashed", detail)
+        outcome = "hung" if ended.stopped else "crashed"
+        session.results[ended.running] = Result(outcome, detail)
         say(f"{ended.running}: the process {ended.how()}; going on without it")
     else:
         session.problems.append(f"gave up after {MAX_PROCESSES} processes")
@@ -172,6 +179,7 @@ def _run_process(
     files: Files,
     stall_limit: float,
     process_limit: float,
+    check: Callable[[], None],
 ) -> _Ended:
     arguments, folder = command
     files.report.write_text("")
@@ -192,7 +200,7 @@ def _run_process(
             start_new_session=True,
         )
     try:
-        stopped = _watch(process, files.report, stall_limit, process_limit)
+        stopped = _watch(process, files.report, stall_limit, process_limit, check)
     finally:
         # Its group: a test that was cut off may have left child processes.
         with contextlib.suppress(ProcessLookupError):
@@ -207,6 +215,7 @@ def _watch(
     report: Path,
     stall_limit: float,
     process_limit: float,
+    check: Callable[[], None],
 ) -> str:
     """Wait for the process; return why it was stopped, if it was."""
     started = moved = time.monotonic()
@@ -217,6 +226,7 @@ def _watch(
             return ""
         except subprocess.TimeoutExpired:
             now = time.monotonic()
+        check()
         if report.stat().st_size != size:
             size, moved = report.stat().st_size, now
         if now - moved > stall_limit:
@@ -226,7 +236,7 @@ def _watch(
 
 
 def _abort(process: subprocess.Popen[bytes], reason: str) -> str:
-    """End it in a way that has pytest's faulthandler write where it was."""
+    """End it in a way that has its faulthandler write where it was."""
     process.send_signal(signal.SIGABRT)
     with contextlib.suppress(subprocess.TimeoutExpired):  # the caller kills it
         process.wait(ABORT_GRACE_S)
@@ -253,24 +263,27 @@ def _absorb(event: dict[str, Any], session: Session, ended: _Ended) -> None:
         case "result" | "module":
             ended.running = None
             session.results[event["id"]] = Result(
-                event["outcome"], event["detail"], event.get("seconds", 0.0)
+                event["outcome"],
+                event["detail"],
+                event.get("seconds", 0.0),
+                event.get("extra", {}),
             )
         case "finish":
             ended.finished = event["status"]
 
 
-def _note_end(session: Session, ended: _Ended) -> None:
+def _note_end(session: Session, ended: _Ended, need_tests: bool) -> None:
     """Note what was wrong with the end of the last process, outside of all tests."""
     if ended.finished is None:
         when = "after the last test" if session.collected else "before the first test"
         problem = f"the process {ended.how()}, {when}"
     elif ended.status != ended.finished:
-        problem = f"after pytest was through, the process {ended.how()}"
+        problem = f"after all tests, the process {ended.how()}"
     elif ended.status not in (PYTEST_OK, PYTEST_FAILURES, PYTEST_NOTHING_RUN):
-        problem = f"pytest ended with status {ended.status}"
+        problem = f"the tests ended with status {ended.status}"
     else:
         problem = ""
     if problem:
         session.problems.append(f"{problem}\n{ended.tail()}")
-    if not session.collected:
+    if need_tests and not session.collected:
         session.problems.append("no test was collected")

@@ -123,6 +123,7 @@ class Runner:
             all_run=part.all_run,
         )
         problems = _compare.problems(plain, ours, wanted=self.choice.ids)
+        problems += _compare.wrong_trio(plain, ours)
         return Comparison(
             environment.version, part.name, differences, problems, plain, ours
         )
