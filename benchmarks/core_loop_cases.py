@@ -156,6 +156,24 @@ async def add_reader_ping_pong(loop, count):
             loop.remove_reader(there.fileno())
 
 
+async def sock_ping_pong(loop, count):
+    """Send a byte there and back between two tasks."""
+
+    async def echo():
+        for _ in range(count):
+            await loop.sock_sendall(there, await loop.sock_recv(there, 1024))
+
+    here, there = socket.socketpair()
+    with here, there:
+        here.setblocking(False)
+        there.setblocking(False)
+        echoing = loop.create_task(echo())
+        for _ in range(count):
+            await loop.sock_sendall(here, b"x")
+            await loop.sock_recv(here, 1024)
+        await echoing
+
+
 @contextlib.asynccontextmanager
 async def idle_connections(loop):
     """Watch 250 connections on which nothing comes."""
@@ -197,6 +215,7 @@ CASES = [
     Case("timeout(60) around sleep(0)", timeout_around_sleep_0, 1_000),
     Case("run_in_executor(None, nop)", run_in_executor, 100, shown="wall"),
     Case("add_reader ping-pong", add_reader_ping_pong, 500),
+    Case("sock_recv/sock_sendall ping-pong", sock_ping_pong, 300),
 ]
 # What is to cost no more beside many idle ones.
 GROWTH_CASES = [
