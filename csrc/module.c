@@ -5,6 +5,8 @@
 #include "aio/handle.h"
 #include "aio/loop.h"
 #include "aio/reader.h"
+#include "aio/sock.h"
+#include "aio/sockcall.h"
 #include "aio/timer.h"
 #include "base/asyncfn.h"
 #include "base/compat.h"
@@ -96,6 +98,7 @@ module_make_objects(TacState *state)
 {
     tac_freelist_init(&state->free_traps);
     tac_freelist_init(&state->free_handles);
+    tac_freelist_init(&state->free_sock_calls);
     state->cancelled_kwnames =
         PyTuple_Pack(3, state->str_source, state->str_reason,
                      state->str_source_task);
@@ -155,10 +158,10 @@ static PyObject *
 module_debug_counts(PyObject *module, PyObject *noargs)
 {
     struct tac_counts *c = &tac_state_of_module(module)->counts;
-    return Py_BuildValue("{snsnsnsnsnsnsn}", "runners", c->runners, "tasks",
+    return Py_BuildValue("{snsnsnsnsnsnsnsn}", "runners", c->runners, "tasks",
                          c->tasks, "nurseries", c->nurseries, "scopes",
                          c->scopes, "traps", c->traps, "handles", c->handles,
-                         "watches", c->watches);
+                         "watches", c->watches, "sock_calls", c->sock_calls);
 }
 
 PyDoc_STRVAR(module_after_fork_doc,
@@ -220,6 +223,8 @@ static const module_add_fn module_parts[] = {
     tac_reader_add_types,
     tac_executor_add_types,
     tac_loop_add_types,
+    tac_sockcall_add_types,
+    tac_sock_add_methods,
     tac_run_trio_add_types,
     tac_run_asyncio_add_types,
 };
@@ -283,6 +288,7 @@ module_clear(PyObject *module)
     /* While their types are there; what dies later is not kept. */
     tac_freelist_cut(&state->free_traps, 0);
     tac_freelist_cut(&state->free_handles, 0);
+    tac_freelist_cut(&state->free_sock_calls, 0);
     tac_breaker_clear(state);
 #define TYPE(name) Py_CLEAR(state->name##_type);
 #define OBJECT(name) Py_CLEAR(state->name);

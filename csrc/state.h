@@ -20,7 +20,8 @@ struct TacTrap;
 
 /* Live objects, counted for the tests. */
 struct tac_counts {
-    Py_ssize_t runners, tasks, nurseries, scopes, traps, handles, watches;
+    Py_ssize_t runners, tasks, nurseries, scopes, traps, handles, watches,
+        sock_calls;
 };
 
 /* X(name): interned strings, state->str_<name>. */
@@ -36,7 +37,10 @@ struct tac_counts {
     X(fileno) X(_set_running_loop) X(_current_handle)                       \
     X(slow_callback_duration) X(_call_cancelled) X(_check_thread)           \
     X(_check_callback) X(__name__) X(Future) X(Task) X(name)                \
-    X(_create_other_future) X(_create_other_task)
+    X(_create_other_future) X(_create_other_task) X(_transports) X(data) X(_add_reader)     \
+    X(_add_writer) X(_ensure_fd_no_transport) X(_ensure_resolved)           \
+    X(accept) X(connect) X(sendto) X(setblocking) X(getsockopt) X(family)   \
+    X(type) X(proto) X(recvfrom)
 
 /* X(name): classes of trio_asyncio_c._exceptions, state->exc_<name>. */
 #define TAC_EXCEPTIONS(X)                                                 \
@@ -63,7 +67,8 @@ struct tac_counts {
     X(trio_token) X(worker) X(event) X(channel) X(send_channel)             \
     X(receive_channel) X(fail_scope)                                        \
     X(loop) X(handle) X(timer_handle) X(fd_watch) X(executor_job)           \
-    X(waiter) X(trio_call) X(aio_step) X(aio_task) X(aio_future)
+    X(waiter) X(trio_call) X(aio_step) X(aio_task) X(aio_future)            \
+    X(sock_call) X(socket)
 
 /* X(name): other owned objects. */
 #define TAC_OBJECTS(X)                                                    \
@@ -78,7 +83,8 @@ struct tac_counts {
     X(aio_kwnames)         /* ("context",) as its C Tasks pass it; */     \
     X(aio_events)          /* and the dicts of its modules futures */     \
     X(aio_futures_dict)    /* and tasks; these are NULL until the */      \
-    X(aio_tasks_dict)      /* first loop */
+    X(aio_tasks_dict)      /* first loop */                               \
+    X(socket_methods)      /* of _socket.socket: see aio/sock.c */
 
 typedef struct TacState {
 #define X(name) PyTypeObject *name##_type;
@@ -105,6 +111,7 @@ typedef struct TacState {
     Py_tss_t runner_key; /* the thread's running TacRunner, borrowed */
     struct tac_freelist free_traps;
     struct tac_freelist free_handles;
+    struct tac_freelist free_sock_calls;
     struct tac_counts counts;
 } TacState;
 

@@ -2,6 +2,7 @@
  * that the compiler sees across files.  From the bottom layer up. */
 #include "base/args.c"
 #include "base/asyncfn.c"
+#include "base/coro.c"
 #include "base/errors.c"
 #include "base/fifo.c"
 #include "base/freelist.c"
@@ -53,6 +54,9 @@
 #include "aio/loop.c"
 #include "aio/reader.c"
 #include "aio/ring.c"
+#include "aio/sock.c"
+#include "aio/sockcall.c"
+#include "aio/sockwait.c"
 #include "aio/timer.c"
 #include "cross/run_asyncio.c"
 #include "cross/run_trio.c"

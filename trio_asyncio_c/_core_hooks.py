@@ -249,6 +249,7 @@ if hasattr(inspect, "markcoroutinefunction"):  # since 3.12
         _core,
         _core.Event,
         _core.Lock,
+        _core.LoopCore,
         _core.MemoryReceiveChannel,
         _core.MemorySendChannel,
         _core.Nursery,

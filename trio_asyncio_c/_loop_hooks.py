@@ -7,6 +7,7 @@ All of this is cold: it runs once an error, or in debug mode.
 from __future__ import annotations
 
 import asyncio
+import socket
 from asyncio import base_events, format_helpers
 from typing import Any
 
@@ -92,3 +93,5 @@ _core._set_hooks(
     slow_callback=warn_slow_callback,
 )
 learn_asyncio()
+if socket.socket.__base__ is socket.SocketType:  # or somebody has replaced the class
+    _core.learn_socket(socket.socket)

@@ -107,6 +107,8 @@ loop_dismantle(TacLoop *loop)
 {
     loop->closed = true;
     tac_reader_drop_all(loop);
+    tac_sockwait_drop_all(&loop->sock_readers);
+    tac_sockwait_drop_all(&loop->sock_writers);
     tac_timer_drop_all(loop);
     tac_executor_drop_all(loop);
     tac_ring_clear(&loop->ring);
@@ -432,6 +434,12 @@ loop_tp_traverse(TacLoop *loop, visitproc visit, void *arg)
     }
     if (rc == 0) {
         rc = tac_timer_traverse_all(loop, visit, arg);
+    }
+    if (rc == 0) {
+        rc = tac_sockwait_traverse_all(&loop->sock_readers, visit, arg);
+    }
+    if (rc == 0) {
+        rc = tac_sockwait_traverse_all(&loop->sock_writers, visit, arg);
     }
     return rc != 0 ? rc : tac_executor_traverse_all(loop, visit, arg);
 }

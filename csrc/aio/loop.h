@@ -15,8 +15,8 @@
  *   I3  the running loop of the thread is runner->home, for as long as the
  *       runner is driven.
  *
- * Owns: the runner, the nursery, the ring's items, fd watches, armed timers
- *     (one reference each), queued executor jobs.
+ * Owns: the runner, the nursery, the ring's items, fd watches, waits for
+ *     sockets, armed timers (one reference each), queued executor jobs.
  * Threads: the runner's, but for what says otherwise.
  * Python code run here: arbitrary, unless said.
  */
@@ -25,6 +25,7 @@
 
 #include "aio/reader.h"
 #include "aio/ring.h"
+#include "aio/sockwait.h"
 #include "core/nursery.h"
 #include "core/run.h"
 #include "core/task.h"
@@ -40,6 +41,7 @@ typedef struct TacLoop {
     struct tac_task host;
     struct tac_ring ring;
     struct tac_fd_table readers, writers;
+    struct tac_sock_table sock_readers, sock_writers; /* of TacSockCall */
     struct tac_list timers; /* of TacTimerHandle.node, the armed ones */
     struct tac_list waits;  /* of TacTrap.node: Trio code waiting here */
     struct tac_list jobs;    /* of TacExecutorJob.node, waiting for a thread */

@@ -8,6 +8,7 @@
 #include "core/trap.h"
 
 #include "base/compat.h"
+#include "base/coro.h"
 #include "base/errors.h"
 #include "core/run.h"
 
@@ -205,22 +206,12 @@ trap_am_send(TacTrap *trap, PyObject *value, PyObject **result)
     return sent;
 }
 
-/* For iteration and the send method: a return is a StopIteration. */
 static PyObject *
 trap_send_value(TacTrap *trap, PyObject *value, bool bare_return)
 {
     PyObject *result;
     PySendResult sent = trap_am_send(trap, value, &result);
-    if (sent == PYGEN_RETURN) {
-        if (result == Py_None && !bare_return) {
-            PyErr_SetNone(PyExc_StopIteration);
-        }
-        else {
-            tac_err_set_return(result);
-        }
-        Py_CLEAR(result);
-    }
-    return result;
+    return tac_coro_sent(sent, result, bare_return);
 }
 
 static PyObject *
@@ -252,42 +243,16 @@ trap_give_up(TacTrap *trap)
     trap_finish(trap);
 }
 
-/* throw(exc) or, as older code has it, throw(type[, value[, traceback]]). */
 static PyObject *
 trap_throw(TacTrap *trap, PyObject *const *args, Py_ssize_t nargs)
 {
-    if (nargs < 1 || nargs > 3) {
-        PyErr_Format(PyExc_TypeError,
-                     "throw expected 1 to 3 arguments, got %zd", nargs);
-        return NULL;
-    }
-    PyObject *type = args[0], *exc;
-    PyObject *value = nargs > 1 && args[1] != Py_None ? args[1] : NULL;
-    if (PyExceptionInstance_Check(type)) {
-        exc = Py_NewRef(type);
-    }
-    else if (PyExceptionInstance_Check(value)) {
-        exc = Py_NewRef(value);
-    }
-    else if (PyExceptionClass_Check(type)) {
-        exc = value == NULL ? PyObject_CallNoArgs(type)
-                            : PyObject_CallOneArg(type, value);
-    }
-    else {
-        PyErr_SetString(PyExc_TypeError,
-                        "exceptions must be classes or instances deriving "
-                        "from BaseException");
-        return NULL;
-    }
+    PyObject *exc = tac_coro_thrown(args, nargs);
     if (exc == NULL) {
         return NULL;
     }
     Py_INCREF(trap);
     trap_give_up(trap);
     Py_DECREF(trap);
-    if (nargs > 2 && PyTraceBack_Check(args[2])) {
-        (void)PyException_SetTraceback(exc, args[2]);
-    }
     PyErr_SetObject((PyObject *)Py_TYPE(exc), exc);
     Py_DECREF(exc);
     return NULL;
@@ -339,32 +304,14 @@ trap_tp_clear(TacTrap *trap)
 }
 
 static void
-trap_warn_never_awaited(TacTrap *trap)
-{
-    PyObject *raised = PyErr_GetRaisedException();
-    if (PyErr_WarnFormat(PyExc_RuntimeWarning, 1,
-                         "coroutine '%s' was never awaited", trap->ops->name)
-        < 0)
-    {
-        tac_err_report((PyObject *)trap);
-    }
-    PyErr_SetRaisedException(raised);
-}
-
-static void
 trap_tp_finalize(TacTrap *trap)
 {
     if (trap->life != TAC_TRAP_NEW) {
         return;
     }
     trap->life = TAC_TRAP_FINISHED;
-    /* An interrupt that hits between the call and its await is no forgotten
-     * await. */
-    if (!trap->adopted
-        && (!PyErr_Occurred()
-            || !PyErr_ExceptionMatches(PyExc_KeyboardInterrupt)))
-    {
-        trap_warn_never_awaited(trap);
+    if (!trap->adopted) {
+        tac_coro_warn_never_awaited((PyObject *)trap, trap->ops->name);
     }
 }
 

@@ -6,6 +6,7 @@ interned names), then very often, and compares the memory blocks and the live ob
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import gc
 import os
@@ -15,7 +16,7 @@ import sys
 import threading
 
 import pytest
-from trio_asyncio_c import _core, trio
+from trio_asyncio_c import EventLoop, _core, trio
 
 from ._helpers import SANITIZED, Error, Value, block, collect, run_or_crash, settle
 
@@ -562,6 +563,99 @@ def test_messages_that_are_not_ours():
                 pass
 
     run_often(work, TIMES // 10)
+
+
+# The asyncio loop
+
+
+def run_often_on_a_loop(work, times):
+    """Run `await work(loop, n)` on a loop, first for a tenth and then for all."""
+    loop = EventLoop()
+    try:
+        loop.run_until_complete(work(loop, times // 10))
+        before = snapshot()
+        loop.run_until_complete(work(loop, times))
+        check(before, snapshot(), times)
+    finally:
+        loop.close()
+
+
+@contextlib.contextmanager
+def nonblocking_pair():
+    left, right = socket.socketpair()
+    with left, right:
+        left.setblocking(False)
+        right.setblocking(False)
+        yield left, right
+
+
+def test_socket_calls():
+    async def work(loop, n):
+        with nonblocking_pair() as (left, right):
+            buffer = bytearray(10)
+            for _ in range(n):
+                await loop.sock_sendall(right, b"abc")
+                await loop.sock_recv(left, 3)
+                task = loop.create_task(loop.sock_recv_into(left, buffer))
+                await asyncio.sleep(0)
+                await loop.sock_sendall(right, buffer)
+                await task
+
+    run_often_on_a_loop(work, TIMES // 20)
+
+
+def test_socket_calls_that_are_cancelled():
+    async def work(loop, n):
+        with nonblocking_pair() as (left, right):
+            for _ in range(n):
+                tasks = [
+                    loop.create_task(loop.sock_recv(left, 3)),
+                    loop.create_task(loop.sock_recv(left, 70_000)),
+                    loop.create_task(loop.sock_sendall(right, bytes(1_000_000))),
+                ]
+                await asyncio.sleep(0)
+                for task in tasks:
+                    task.cancel()
+                await asyncio.wait(tasks)
+
+    run_often_on_a_loop(work, TIMES // 50)
+
+
+def test_socket_calls_that_fail():
+    async def work(loop, n):
+        for _ in range(n):
+            left, right = socket.socketpair()
+            left.setblocking(False)
+            waiting = loop.create_task(loop.sock_recv(left, 3))
+            await asyncio.sleep(0)
+            left.close()
+            right.close()
+            waiting.cancel()
+            await asyncio.wait([waiting])
+            for call in (
+                loop.sock_recv(left, 1),
+                loop.sock_recv_into(left, b"read-only"),
+                loop.sock_sendall(left, "text"),
+                loop.sock_accept(left),
+            ):
+                with contextlib.suppress(OSError, TypeError):
+                    await call
+
+    run_often_on_a_loop(work, TIMES // 50)
+
+
+def test_connections_by_socket_calls():
+    async def work(loop, n):
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            listener.setblocking(False)
+            for _ in range(n):
+                with socket.socket() as client:
+                    client.setblocking(False)
+                    accepting = loop.create_task(loop.sock_accept(listener))
+                    await loop.sock_connect(client, listener.getsockname())
+                    (await accepting)[0].close()
+
+    run_often_on_a_loop(work, TIMES // 100)
 
 
 # Whole runs
