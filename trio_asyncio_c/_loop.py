@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from types import BuiltinMethodType
 from typing import TYPE_CHECKING, Any
 
-from . import _core, _crossing, _loop_hooks, _run  # noqa: F401  (sets hooks)
+from . import _core, _crossing, _getaddrinfo, _loop_hooks, _run  # noqa: F401  (sets hooks)
 from ._selector import LoopSelector
 
 if TYPE_CHECKING:
@@ -185,6 +185,48 @@ class EventLoop(_core.LoopCore, asyncio.SelectorEventLoop):
         return asyncio.BaseEventLoop.create_future(self)
 
     _create_other_task = asyncio.BaseEventLoop.create_task
+
+    # Names
+
+    async def getaddrinfo(
+        self,
+        host: Any,
+        port: Any,
+        *,
+        family: int = 0,
+        type: int = 0,
+        proto: int = 0,
+        flags: int = 0,
+    ) -> list[Any]:
+        """Resolve a host name, in the default executor; a numeric address at once.
+
+        Args:
+          host, port, family, type, proto, flags: as of `socket.getaddrinfo`, as is what
+            is returned.
+
+        Flavor: asyncio.
+
+        Raises:
+          OSError: `socket.gaierror`, when there is no such name.
+          RuntimeError: the loop is closed.
+        """
+        question = None
+        if not (
+            self._debug
+            or self._closed
+            or self._executor_shutdown_called
+            or _getaddrinfo.is_replaced()
+        ):
+            question = _getaddrinfo.ask(host, port, family, type, proto, flags)
+        known = None if question is None else question.answer()
+        if known is not None:
+            return known
+        answer = await super().getaddrinfo(
+            host, port, family=family, type=type, proto=proto, flags=flags
+        )
+        if question is not None:
+            question.learn(answer)
+        return answer
 
     # Executors
 
