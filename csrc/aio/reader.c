@@ -11,6 +11,8 @@
 #include "base/args.h"
 #include "poll/poller.h"
 
+#include <errno.h>
+
 typedef struct TacFdWatch {
     PyObject_HEAD
     struct tac_watch watch;
@@ -179,13 +181,16 @@ reader_start(TacLoop *loop, int fd, PyObject *file, TacHandle *handle,
 /* Another callback for a watched fd; the old one is cancelled, even if it is
  * in the ring already. */
 static int
-reader_replace(TacFdWatch *fdw, PyObject *file, TacHandle *handle)
+reader_replace(TacFdWatch *fdw, PyObject *file, bool is_open,
+               TacHandle *handle)
 {
     TacHandle *old = fdw->handle;
     fdw->handle = (TacHandle *)Py_NewRef(handle);
+    if (is_open) {
+        /* The number may have been closed and opened again. */
+        tac_watch_arm(&fdw->watch, fdw->fd, fdw->events);
+    }
     Py_XSETREF(fdw->file, Py_NewRef(file));
-    /* The number may have been closed and opened again. */
-    tac_watch_arm(&fdw->watch, fdw->fd, fdw->events);
     int rc = tac_handle_cancel(old);
     Py_DECREF(old);
     return rc;
@@ -193,38 +198,47 @@ reader_replace(TacFdWatch *fdw, PyObject *file, TacHandle *handle)
 
 /* File descriptors -------------------------------------------------------- */
 
-/* An int, or what has a fileno().  Returns it, or -1 with the selectors
- * module's ValueError. */
-static int
+/* The number of an int, or of what has a fileno().  Returns: new ref | NULL
+ * with the selectors module's ValueError, or what fileno() raised. */
+static PyObject *
+reader_fd_number(TacState *state, PyObject *file)
+{
+    if (PyLong_Check(file)) {
+        return Py_NewRef(file);
+    }
+    PyObject *fileno = PyObject_CallMethodNoArgs(file, state->str_fileno);
+    PyObject *number = fileno == NULL ? NULL : PyNumber_Long(fileno);
+    Py_XDECREF(fileno);
+    if (number == NULL
+        && (PyErr_ExceptionMatches(PyExc_AttributeError)
+            || PyErr_ExceptionMatches(PyExc_TypeError)
+            || PyErr_ExceptionMatches(PyExc_ValueError)))
+    {
+        PyErr_Clear();
+        PyErr_Format(PyExc_ValueError, "Invalid file object: %R", file);
+    }
+    return number;
+}
+
+/* The fd; what is too large for one, as LONG_MAX.  Or -1 with an
+ * exception. */
+static long
 reader_fd(TacState *state, PyObject *file)
 {
-    PyObject *number = NULL;
-    if (PyLong_Check(file)) {
-        number = Py_NewRef(file);
-    }
-    else {
-        PyObject *fileno =
-            PyObject_CallMethodNoArgs(file, state->str_fileno);
-        number = fileno == NULL ? NULL : PyNumber_Long(fileno);
-        Py_XDECREF(fileno);
-    }
-    long fd = number == NULL ? -1 : PyLong_AsLong(number);
-    Py_XDECREF(number);
-    if (PyErr_Occurred()) {
-        if (PyErr_ExceptionMatches(PyExc_AttributeError)
-            || PyErr_ExceptionMatches(PyExc_TypeError)
-            || PyErr_ExceptionMatches(PyExc_ValueError))
-        {
-            PyErr_Clear();
-            PyErr_Format(PyExc_ValueError, "Invalid file object: %R", file);
-        }
+    PyObject *number = reader_fd_number(state, file);
+    if (number == NULL) {
         return -1;
     }
-    if (fd < 0 || fd > INT_MAX / 2) {
-        PyErr_Format(PyExc_ValueError, "Invalid file descriptor: %ld", fd);
-        return -1;
+    int overflow;
+    long fd = PyLong_AsLongAndOverflow(number, &overflow);
+    if (overflow > 0) {
+        fd = LONG_MAX;
     }
-    return (int)fd;
+    else if (fd < 0 && !PyErr_Occurred()) {
+        PyErr_Format(PyExc_ValueError, "Invalid file descriptor: %S", number);
+    }
+    Py_DECREF(number);
+    return fd < 0 ? -1 : fd;
 }
 
 /* A file object that lost its fd: find it by identity. */
@@ -239,23 +253,67 @@ reader_find_file(const struct tac_fd_table *table, PyObject *file)
     return NULL;
 }
 
+/* The watch of a file that reader_fd() has refused, borrowed.  1; 0 when it
+ * is watched for the other event only; -1, and the exception stays, when it
+ * is not known. */
+static int
+reader_find_closed(TacLoop *loop, const struct tac_fd_table *table,
+                   PyObject *file, TacFdWatch **found)
+{
+    if (!PyErr_ExceptionMatches(PyExc_ValueError)) {
+        return -1;
+    }
+    *found = reader_find_file(table, file);
+    if (*found == NULL && reader_find_file(&loop->readers, file) == NULL
+        && reader_find_file(&loop->writers, file) == NULL)
+    {
+        return -1;
+    }
+    PyErr_Clear();
+    return *found != NULL;
+}
+
 /* The watch of a file, borrowed.  1, 0 when there is none, -1 with an
  * exception. */
 static int
 reader_find(TacLoop *loop, const struct tac_fd_table *table, PyObject *file,
             TacFdWatch **found)
 {
-    int fd = reader_fd(loop->state, file);
-    if (fd >= 0) {
-        *found = fd < table->capacity ? table->items[fd] : NULL;
-        return *found != NULL;
+    long fd = reader_fd(loop->state, file);
+    if (fd < 0) {
+        return reader_find_closed(loop, table, file, found);
     }
-    *found = reader_find_file(table, file);
-    if (*found == NULL) {
+    *found = fd < table->capacity ? table->items[fd] : NULL;
+    return *found != NULL;
+}
+
+/* The fd of a file that is to be watched, or is watched though it has been
+ * closed since (then not `is_open`); or -1 with an exception. */
+static int
+reader_fd_to_watch(TacLoop *loop, const struct tac_fd_table *table,
+                   PyObject *file, bool *is_open)
+{
+    long fd = reader_fd(loop->state, file);
+    TacFdWatch *closed;
+    *is_open = fd >= 0;
+    if (fd > INT_MAX) {
+        PyErr_SetString(PyExc_OverflowError,
+                        "Python int too large to convert to C int");
         return -1;
     }
-    PyErr_Clear();
-    return 1;
+    if (fd >= 0) { /* newer interpreters warn of a bool */
+        return PyBool_Check(file) ? PyObject_AsFileDescriptor(file) : (int)fd;
+    }
+    switch (reader_find_closed(loop, table, file, &closed)) {
+    case 1:
+        return closed->fd;
+    case 0:
+        errno = EBADF; /* as the kernel would say to one more event */
+        PyErr_SetFromErrno(PyExc_OSError);
+        return -1;
+    default:
+        return -1;
+    }
 }
 
 /* The loop's methods ------------------------------------------------------ */
@@ -298,7 +356,9 @@ reader_add(TacLoop *loop, const struct tac_params *params,
     if (tac_loop_check_open(loop) < 0) {
         return NULL;
     }
-    int fd = reader_fd(loop->state, args[0]);
+    struct tac_fd_table *table = reader_table(loop, events);
+    bool is_open;
+    int fd = reader_fd_to_watch(loop, table, args[0], &is_open);
     if (fd < 0) {
         return NULL;
     }
@@ -306,9 +366,8 @@ reader_add(TacLoop *loop, const struct tac_params *params,
     if (handle == NULL) {
         return NULL;
     }
-    struct tac_fd_table *table = reader_table(loop, events);
     TacFdWatch *fdw = fd < table->capacity ? table->items[fd] : NULL;
-    int rc = fdw != NULL ? reader_replace(fdw, args[0], handle)
+    int rc = fdw != NULL ? reader_replace(fdw, args[0], is_open, handle)
                          : reader_start(loop, fd, args[0], handle, events);
     if (rc < 0) {
         Py_CLEAR(handle);

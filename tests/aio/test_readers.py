@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import contextvars
+import fcntl
+import itertools
 import os
+import random
 import socket
+import sys
 
 import pytest
 
@@ -224,3 +230,191 @@ def test_autoclose(loop):
     with pytest.raises(OSError, match="Bad file descriptor"):
         os.fstat(fd)
     right.close()
+
+
+# Beside stock asyncio
+
+
+class File:
+    """What has a fileno()."""
+
+    def __init__(self, result):
+        self.result = result
+
+    def fileno(self):
+        if isinstance(self.result, Exception):
+            raise self.result
+        return self.result
+
+    def __repr__(self):
+        return "File()"
+
+
+def closed_fd():
+    fd = fcntl.fcntl(0, fcntl.F_DUPFD, 900)  # not one that a loop will take
+    os.close(fd)
+    return fd
+
+
+def closed_socket():
+    with socket.socket() as sock:
+        return sock
+
+
+BAD_FILES = {
+    "negative": lambda: -1,
+    "very negative": lambda: -(1 << 70),
+    "closed": closed_fd,
+    "closed socket": closed_socket,
+    "str": lambda: "x",
+    "bytes": lambda: b"1",
+    "None": lambda: None,
+    "float": lambda: 1.5,
+    "no int for C": lambda: 1 << 31,
+    "very large": lambda: 1 << 70,
+    "largest": lambda: (1 << 31) - 1,
+    "not open": lambda: 100_000,
+    "directory": lambda: os.open("/", os.O_RDONLY),
+    "no fileno": lambda: object,
+    "fileno negative": lambda: File(-1),
+    "fileno closed": lambda: File(closed_fd()),
+    "fileno very large": lambda: File(1 << 70),
+    "fileno str": lambda: File("z"),
+    "fileno None": lambda: File(None),
+    "fileno AttributeError": lambda: File(AttributeError("a")),
+    "fileno TypeError": lambda: File(TypeError("t")),
+    "fileno ValueError": lambda: File(ValueError("v")),
+    "fileno OSError": lambda: File(OSError(5, "e")),
+    "fileno KeyError": lambda: File(KeyError("k")),
+}
+METHODS = ["add_reader", "add_writer", "remove_reader", "remove_writer"]
+
+
+def outcome_of(call, *args):
+    try:
+        return call(*args)
+    except Exception as exc:
+        return type(exc), str(exc)
+
+
+@pytest.mark.parametrize("bad", BAD_FILES)
+@pytest.mark.parametrize("method", METHODS)
+def test_errors_are_stock_asyncio_s(method, bad):
+    file = BAD_FILES[bad]()
+    outcomes = []
+    for make_loop in asyncio.SelectorEventLoop, EventLoop:
+        loop = make_loop()
+        args = [file, print] if method.startswith("add") else [file]
+        outcomes.append(outcome_of(getattr(loop, method), *args))
+        loop.close()
+    assert outcomes[0] == outcomes[1]
+    if bad == "directory":
+        os.close(file)
+
+
+class Session:
+    """A random sequence of operations on the readers and writers of three sockets."""
+
+    def __init__(self, make_loop, seed):
+        self.rng = random.Random(seed)
+        self.loop = make_loop()
+        self.pairs = [socket.socketpair() for _ in range(3)]
+        for sock in itertools.chain(*self.pairs):
+            sock.setblocking(False)
+        self.callbacks = set()
+        self.count = 0
+
+    def on_ready(self, number, event, count):
+        self.callbacks.add((number, event, count))
+        sock = self.pairs[number][0]
+        if event == "reader":
+            with contextlib.suppress(OSError):
+                sock.recv(100)
+        else:
+            self.callbacks.add(outcome_of(self.loop.remove_writer, sock))
+
+    def operate(self, operation, number):
+        near, far = self.pairs[number]
+        loop = self.loop
+        self.count += 1
+        if operation.startswith("add"):
+            if near.fileno() < 0:  # stock asyncio may lose the other event by that
+                return None
+            add, event = getattr(loop, operation), operation.removeprefix("add_")
+            return outcome_of(add, near, self.on_ready, number, event, self.count)
+        if operation.startswith("remove"):
+            return outcome_of(getattr(loop, operation), near)
+        if operation == "send":
+            return outcome_of(far.send, b"x")
+        if operation == "close":  # with one event, for the same reason
+            outcome = outcome_of(loop.remove_writer, near)
+            near.close()
+            return outcome
+        if operation == "close far":
+            return far.close()
+        if operation == "map":
+            keys = loop._selector.get_map().values()
+            own = {loop._ssock, loop._ssock.fileno()}
+            return sorted(key.events for key in keys if key.fileobj not in own)
+        for _ in range(2):  # what is ready is found while the loop waits
+            loop.call_later(0.0005, loop.stop)
+            loop.run_forever()
+        seen, self.callbacks = self.callbacks, set()
+        return seen
+
+    def run(self):
+        operations = [*METHODS, "add_reader", "send", "send", "map", *["turn"] * 4]
+        for _ in range(40):
+            rare = ["close", "close far"] if self.rng.random() < 0.3 else []
+            operation = self.rng.choice(operations + rare)
+            number = self.rng.randrange(3)
+            yield operation, number, self.operate(operation, number)
+
+    def close(self):
+        self.loop.close()
+        for sock in itertools.chain(*self.pairs):
+            sock.close()
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_random_operations(seed):
+    stock = Session(asyncio.SelectorEventLoop, seed)
+    ours = Session(EventLoop, seed)
+    for expected, got in zip(stock.run(), ours.run(), strict=True):
+        assert got == expected
+    stock.close()
+    ours.close()
+
+
+def test_adding_again_a_file_that_was_closed():
+    outcomes = []
+    for make_loop in asyncio.SelectorEventLoop, EventLoop:
+        loop = make_loop()
+        sock = socket.socket()
+        loop.add_reader(sock, print)
+        sock.close()
+        outcomes.append(
+            [
+                outcome_of(loop.add_reader, sock, print),
+                outcome_of(loop.remove_writer, sock),
+                outcome_of(loop.remove_reader, sock),
+                outcome_of(loop.remove_reader, sock),
+                outcome_of(loop.add_reader, sock, print),
+            ]
+        )
+        sock = socket.socket()
+        loop.add_reader(sock, print)
+        sock.close()
+        outcomes[-1].append(outcome_of(loop.add_writer, sock, print))
+        loop.close()
+    assert outcomes[0] == outcomes[1]
+
+
+@pytest.mark.skipif(sys.version_info < (3, 13), reason="a warning since 3.13")
+def test_a_bool_is_a_doubtful_descriptor(loop):
+    with (
+        pytest.warns(RuntimeWarning, match="bool is used as a file descriptor"),
+        contextlib.suppress(PermissionError),  # where it is redirected to a file
+    ):
+        loop.add_reader(True, print)
+    loop.remove_reader(True)
