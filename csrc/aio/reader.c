@@ -155,7 +155,9 @@ reader_start(TacLoop *loop, int fd, PyObject *file, TacHandle *handle,
 {
     struct tac_fd_table *table = reader_table(loop, events);
     PyTypeObject *type = loop->state->fd_watch_type;
-    if (tac_poller_check_fd(fd, NULL) < 0 || reader_table_reserve(table, fd) < 0) {
+    if (tac_poller_check_fd(fd, NULL) < 0
+        || reader_table_reserve(table, fd) < 0)
+    {
         return -1;
     }
     TacFdWatch *fdw = (TacFdWatch *)type->tp_alloc(type, 0);
