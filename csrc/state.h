@@ -28,19 +28,18 @@ struct tac_counts {
 #define TAC_INTERNED(X)                                                     \
     X(context) X(throw) X(value) X(error) X(cr_running) X(__qualname__)     \
     X(__module__) X(func) X(current_time) X(deadline_to_sleep_time)         \
-    X(_autojump) X(source) X(reason) X(source_task) X(explicit)             \
-    X(deadline) X(nursery) X(unknown) X(misnesting) X(KeyboardInterrupt)    \
-    X(split) X(add_note) X(task_status) X(_run) X(_cancelled)               \
-    X(_source_traceback) X(call_exception_handler) X(get_loop)              \
-    X(add_done_callback) X(result) X(cancel) X(done) X(set_result)          \
-    X(set_exception) X(create_future) X(_asyncio_future_blocking)           \
-    X(fileno) X(_set_running_loop) X(_current_handle)                       \
-    X(slow_callback_duration) X(_call_cancelled) X(_check_thread)           \
-    X(_check_callback) X(__name__) X(Future) X(Task) X(name)                \
-    X(_create_other_future) X(_create_other_task) X(_transports) X(data)    \
-    X(_add_reader) X(_add_writer) X(_ensure_fd_no_transport)               \
-    X(_ensure_resolved) X(accept) X(connect) X(sendto) X(setblocking)         \
-    X(getsockopt) X(family) X(type) X(proto) X(recvfrom)
+    X(_autojump) X(source) X(reason) X(source_task) X(explicit) X(deadline) \
+    X(nursery) X(unknown) X(misnesting) X(KeyboardInterrupt) X(split)       \
+    X(add_note) X(task_status) X(_run) X(_cancelled) X(_source_traceback)   \
+    X(call_exception_handler) X(get_loop) X(add_done_callback) X(result)    \
+    X(cancel) X(done) X(set_result) X(set_exception) X(create_future)       \
+    X(_asyncio_future_blocking) X(fileno) X(_set_running_loop)              \
+    X(_current_handle) X(slow_callback_duration) X(_call_cancelled)         \
+    X(_check_thread) X(_check_callback) X(__name__) X(Future) X(Task)       \
+    X(name) X(_create_other_future) X(_create_other_task) X(_transports)    \
+    X(data) X(_add_reader) X(_add_writer) X(_ensure_fd_no_transport)        \
+    X(_ensure_resolved) X(accept) X(connect) X(sendto) X(setblocking)       \
+    X(getsockopt) X(family) X(type) X(proto) X(recvfrom) X(time)
 
 /* X(name): classes of trio_asyncio_c._exceptions, state->exc_<name>. */
 #define TAC_EXCEPTIONS(X)                                                 \
@@ -56,8 +55,8 @@ struct tac_counts {
     X(collapse_group) X(format_source) X(slow_callback) X(handle_context)   \
     X(iter_await_frames) X(parking_statistics) X(run_statistics)            \
     X(run_in_thread) X(foreign_yield) X(warn_nonstrict) X(set_library)      \
-    X(outcome) X(cancel_reason) X(run_sync_soon_task)                       \
-    X(event_statistics) X(lock_statistics) X(channel_statistics)
+    X(outcome) X(cancel_reason) X(run_sync_soon_task) X(event_statistics)   \
+    X(lock_statistics) X(channel_statistics)
 
 /* X(name): heap types, state-><name>_type. */
 #define TAC_TYPES(X)                                                        \
@@ -65,10 +64,9 @@ struct tac_counts {
     X(task_status) X(scope) X(trap) X(raise_cancel) X(cancel_status)        \
     X(async_function) X(parking_lot) X(run_var) X(run_var_token)            \
     X(trio_token) X(worker) X(event) X(channel) X(send_channel)             \
-    X(receive_channel) X(fail_scope)                                        \
-    X(loop) X(handle) X(timer_handle) X(fd_watch) X(executor_job)           \
-    X(waiter) X(trio_call) X(aio_step) X(aio_task) X(aio_future)            \
-    X(sock_call) X(socket)
+    X(receive_channel) X(fail_scope) X(loop) X(handle) X(timer_handle)      \
+    X(fd_watch) X(executor_job) X(waiter) X(trio_call) X(aio_step)          \
+    X(aio_task) X(aio_future) X(sock_call) X(socket)
 
 /* X(name): other owned objects. */
 #define TAC_OBJECTS(X)                                                    \
@@ -84,7 +82,9 @@ struct tac_counts {
     X(aio_events)          /* and the dicts of its modules futures */     \
     X(aio_futures_dict)    /* and tasks; these are NULL until the */      \
     X(aio_tasks_dict)      /* first loop */                               \
-    X(socket_methods)      /* of _socket.socket: see aio/sock.c */
+    X(socket_methods)      /* of _socket.socket: see aio/sock.c */        \
+    X(aio_base_loop)       /* asyncio.BaseEventLoop */                    \
+    X(aio_base_time)       /* its time(), unpatched */
 
 typedef struct TacState {
 #define X(name) PyTypeObject *name##_type;

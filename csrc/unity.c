@@ -52,6 +52,7 @@
 #include "aio/host.c"
 #include "aio/interp.c"
 #include "aio/loop.c"
+#include "aio/own_clock.c"
 #include "aio/reader.c"
 #include "aio/ring.c"
 #include "aio/sock.c"

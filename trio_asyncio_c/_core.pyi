@@ -556,6 +556,7 @@ class Runner:
     io_manager: Any
     deadlines: Any
     clock_autojump_threshold: float
+    clock_holds: int
     deterministic: bool
     guest_tick_scheduled: bool
     instruments: Any  # is a dict; may be set to instruments
@@ -766,6 +767,7 @@ class LoopCore:
     def _halted(self) -> bool: ...
 
     # What the inherited code shares with the C code
+    _clock_resolution: float
     _closed: bool
     _debug: bool
     _stopping: bool

@@ -18,10 +18,13 @@ from types import BuiltinMethodType
 from typing import TYPE_CHECKING, Any
 
 from . import _core, _crossing, _getaddrinfo, _loop_hooks, _run  # noqa: F401  (sets hooks)
+from ._clock import SystemClock
 from ._selector import LoopSelector
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
+
+    from .abc import Clock
 
 __all__ = ["EventLoop", "new_event_loop"]
 
@@ -46,7 +49,6 @@ def _reraise(exc: BaseException) -> None:
 _INHERITED_ATTRIBUTES = (
     "_asyncgens",
     "_asyncgens_shutdown_called",
-    "_clock_resolution",
     "_coroutine_origin_tracking_enabled",
     "_coroutine_origin_tracking_saved_depth",
     "_csock",
@@ -77,6 +79,8 @@ class EventLoop(_core.LoopCore, asyncio.SelectorEventLoop):
 
     Args:
       selector: accepted for compatibility, and closed: libev watches the fds.
+      clock: an `abc.Clock`, such as `testing.MockClock`, that `time`, timers and Trio
+        tasks go by; None: `time.monotonic`.
     """
 
     __module__ = "trio_asyncio_c"
@@ -90,20 +94,26 @@ class EventLoop(_core.LoopCore, asyncio.SelectorEventLoop):
         "_own_runner",
     )
 
-    def __init__(self, selector: Any = None) -> None:
+    def __init__(self, selector: Any = None, *, clock: Clock | None = None) -> None:
         if selector is not None:
             selector.close()
-        self._find_home()
+        try:
+            self._find_home(clock)
+        except BaseException:
+            self._closed = True  # or it would be called unclosed when it dies
+            raise
         self._executor_limit = _EXECUTOR_LIMIT
         self._autoclose_fds: set[int] = set()
         # How and where this object's data lives is the C type's business; the
         # inherited constructor makes the rest.
         super().__init__(LoopSelector(self))  # type: ignore[arg-type]
 
-    def _find_home(self) -> None:
+    def _find_home(self, clock: Clock | None) -> None:
         """Make the runner, and attach to the nursery that its main task opens."""
         nurseries: list[_core.Nursery] = []
-        self._own_runner = _run.make_paused_runner(_keep_nursery, nurseries)
+        self._own_runner = _run.make_paused_runner(
+            _keep_nursery, nurseries, clock=clock
+        )
         self._own_nursery = nurseries[0]
         self._attach(self._own_nursery, self._own_nursery)
 
@@ -234,7 +244,16 @@ class EventLoop(_core.LoopCore, asyncio.SelectorEventLoop):
         self, executor: Any, func: Callable[..., Any], *args: Any
     ) -> Any:
         """Do `run_in_executor` with an executor that is not the C one."""
-        return asyncio.BaseEventLoop.run_in_executor(self, executor, func, *args)
+        future = asyncio.BaseEventLoop.run_in_executor(self, executor, func, *args)
+        runner: Any = self._runner
+        if not isinstance(runner.clock, SystemClock):
+
+            def release(future: asyncio.Future[Any]) -> None:
+                runner.clock_holds -= 1
+
+            runner.clock_holds += 1
+            future.add_done_callback(release)
+        return future
 
     async def shutdown_default_executor(self, timeout: float | None = None) -> None:
         """Wait until the jobs of the default executor are done; no new ones are taken.
@@ -417,7 +436,13 @@ class EventLoop(_core.LoopCore, asyncio.SelectorEventLoop):
         return await _core.wait_future(future)
 
 
-def new_event_loop() -> EventLoop:
+def new_event_loop(*, clock: Clock | None = None) -> EventLoop:
     """Return a new event loop that runs on its own, for ``asyncio.run(main(),
-    loop_factory=new_event_loop)``."""
-    return EventLoop()
+    loop_factory=new_event_loop)``.
+
+    Args:
+      clock: as for `EventLoop`; ``functools.partial(new_event_loop,
+        clock=MockClock(autojump_threshold=0))`` is a factory of loops that skip all
+        waiting.
+    """
+    return EventLoop(clock=clock)

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import time
 from math import inf
+from typing import TYPE_CHECKING
+from weakref import WeakSet
 
 from . import _core
 from ._util import final
 from .abc import Clock
+
+if TYPE_CHECKING:
+    from ._core import Runner
 
 __all__ = ["MockClock"]
 
@@ -30,6 +35,7 @@ class MockClock(Clock):
     def __init__(self, rate: float = 0.0, autojump_threshold: float = inf) -> None:
         # When the real clock showed _real_base, this one showed _virtual_base;
         # _rate holds since then.
+        self._runners: WeakSet[Runner] = WeakSet()
         self._real_clock = time.monotonic
         self._real_base = 0.0
         self._virtual_base = 0.0
@@ -66,7 +72,8 @@ class MockClock(Clock):
         """Real seconds of idleness after which the clock jumps to the next
         deadline. Default: `math.inf`, never.
 
-        Idle means that all tasks are blocked. With 0 a test that sleeps and
+        Idle means that all tasks are blocked, no callback of an asyncio loop is
+        queued, and no job runs in an executor of one. With 0 a test that sleeps and
         times out, but does no I/O, takes no time at all. A test with I/O under
         way needs a threshold longer than that I/O ever takes. A task in
         ``wait_all_tasks_blocked`` goes first: as long as there is one, the
@@ -82,14 +89,17 @@ class MockClock(Clock):
         self._tell_runner()
 
     def _tell_runner(self) -> None:
-        """Hand the threshold to the runner, which is the one who notices
-        idleness, if this is the clock of a run.
+        """Hand the threshold to the runners that this is the clock of: they are
+        the ones who notice idleness. A loop's own may be paused.
         """
         try:
             runner = _core.current_runner()
         except RuntimeError:
-            return
-        if runner.clock is self:
+            pass
+        else:
+            if runner.clock is self:
+                self._runners.add(runner)
+        for runner in self._runners:
             runner.clock_autojump_threshold = self._autojump_threshold
 
     def _autojump(self) -> None:

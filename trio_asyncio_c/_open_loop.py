@@ -29,6 +29,8 @@ from ._sync import Event
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
+    from .abc import Clock
+
 __all__ = ["TrioEventLoop", "open_loop", "run"]
 
 
@@ -61,7 +63,7 @@ class TrioEventLoop(EventLoop):
         super().__init__()
         self._thread_id = threading.get_ident()
 
-    def _find_home(self) -> None:
+    def _find_home(self, clock: Clock | None) -> None:
         self._attach(*self._nurseries)
         del self._nurseries
 

@@ -300,16 +300,20 @@ def run(
     return value
 
 
-def make_paused_runner(main: Callable[..., Awaitable[Any]], *args: Any) -> _core.Runner:
+def make_paused_runner(
+    main: Callable[..., Awaitable[Any]], *args: Any, clock: Clock | None = None
+) -> _core.Runner:
     """Return a runner whose main task ``main(*args)`` has called
     ``current_runner().pause()``, and which is driven whenever its owner likes.
 
     It handles no signals and installs no hooks: that is the owner's affair.
     """
     seed = environment.random.getrandbits(64)
-    runner = _core.Runner(None, copy_context(), seed, True)
+    runner = _core.Runner(clock, copy_context(), seed, True)
     asyncgens = environment.asyncgens()
     runner.asyncgens = asyncgens
+    if clock is not None:
+        runner.call_inside(clock.start_clock)
     runner.call_inside(runner.spawn_init, _init, (runner, asyncgens, main, args))
     runner.drive()
     return runner

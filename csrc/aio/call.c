@@ -3,6 +3,7 @@
 
 #include "aio/handle.h"
 #include "aio/interp.h"
+#include "aio/own_clock.h"
 #include "aio/timer.h"
 #include "base/args.h"
 
@@ -323,6 +324,19 @@ call_arm(TacLoop *loop, const struct call_args *call, double when_s)
                                      call->context);
 }
 
+/* Added as Python objects, as such clocks' errors would have it. */
+static PyObject *
+call_later_by_own_clock(TacLoop *loop, const struct call_args *call)
+{
+    PyObject *now = tac_own_clock_call(loop);
+    PyObject *when = now == NULL ? NULL : PyNumber_Add(now, call->time);
+    double when_s;
+    int rc = when == NULL ? -1 : tac_args_double(when, &when_s);
+    Py_XDECREF(now);
+    Py_XDECREF(when);
+    return rc < 0 ? NULL : call_arm(loop, call, when_s);
+}
+
 PyObject *
 tac_call_later(TacLoop *loop, PyObject *const *args, Py_ssize_t nargs,
                PyObject *kwnames)
@@ -335,6 +349,12 @@ tac_call_later(TacLoop *loop, PyObject *const *args, Py_ssize_t nargs,
     if (call.time == Py_None) {
         PyErr_SetString(PyExc_TypeError, "delay must not be None");
         return NULL;
+    }
+    if (tac_own_clock_check(loop) < 0) {
+        return NULL;
+    }
+    if (tac_own_clock_is_set(loop)) {
+        return call_later_by_own_clock(loop, &call);
     }
     if (tac_args_double(call.time, &delay_s) < 0
         || tac_loop_time(loop, &now_s) < 0) {
@@ -356,7 +376,8 @@ tac_call_at(TacLoop *loop, PyObject *const *args, Py_ssize_t nargs,
         PyErr_SetString(PyExc_TypeError, "when cannot be None");
         return NULL;
     }
-    if (tac_args_double(call.time, &when_s) < 0) {
+    if (tac_own_clock_check(loop) < 0
+        || tac_args_double(call.time, &when_s) < 0) {
         return NULL;
     }
     return call_arm(loop, &call, when_s);

@@ -115,6 +115,7 @@ executor_start(TacExecutorJob *job)
         return -1;
     }
     loop->jobs_running++;
+    loop->runner->clock_holds++;
     tac_list_append(&loop->running, &job->node);
     tac_ctask_start(&job->task, &executor_ops, loop->runner, loop->nursery);
     return 0;
@@ -231,6 +232,7 @@ executor_finish(PyObject *owner)
     TacExecutorJob *job = (TacExecutorJob *)owner;
     TacLoop *loop = job->loop;
     loop->jobs_running--;
+    loop->runner->clock_holds--;
     tac_list_unlink(&job->node);
     int rc = tac_ctask_exit(&job->task, NULL);
     if (rc == 0) {
@@ -398,6 +400,7 @@ tac_executor_drop_all(TacLoop *loop)
     }
     while ((node = tac_list_pop_front(&loop->running)) != NULL) {
         TacExecutorJob *job = tac_list_entry(node, TacExecutorJob, node);
+        loop->runner->clock_holds--;
         if (tac_ctask_exit(&job->task, NULL) < 0) {
             PyErr_WriteUnraisable((PyObject *)loop);
         }

@@ -7,6 +7,7 @@
 #include "aio/host.h"
 
 #include "aio/handle.h"
+#include "aio/own_clock.h"
 #include "base/clock.h"
 #include "base/compat.h"
 #include "core/trap.h"
@@ -129,6 +130,17 @@ host_warn_if_slow(TacLoop *loop, PyObject *handle, double seconds)
     return result == NULL ? -1 : 0;
 }
 
+/* The system's time, unless the loop has its own. */
+static int
+host_now(TacLoop *loop, double *now_s)
+{
+    if (tac_own_clock_is_set(loop)) {
+        return tac_own_clock_now(loop, now_s);
+    }
+    *now_s = tac_clock_now_s();
+    return 0;
+}
+
 static int
 host_set_current_handle(TacLoop *loop, PyObject *handle)
 {
@@ -151,12 +163,17 @@ host_watch_item(TacLoop *loop, const struct tac_ring_item *item)
     if (host_set_current_handle(loop, item->object) < 0) {
         return -1;
     }
-    double began_s = tac_clock_now_s();
+    double began_s = 0, ended_s = 0;
+    if (host_now(loop, &began_s) < 0) {
+        return -1;
+    }
     int rc = host_run_item(loop, item);
-    double seconds = tac_clock_now_s() - began_s;
+    if (rc == 0) {
+        rc = host_now(loop, &ended_s);
+    }
     PyObject *exc = PyErr_GetRaisedException();
     if (rc == 0) {
-        rc = host_warn_if_slow(loop, item->object, seconds);
+        rc = host_warn_if_slow(loop, item->object, ended_s - began_s);
     }
     if (host_set_current_handle(loop, Py_None) < 0) {
         rc = -1;
@@ -273,6 +290,9 @@ host_step(struct tac_task *task)
     if (rc == 0) {
         tac_freelist_expect(&loop->state->free_handles, loop->ring.len);
         rc = host_run_batch(loop);
+    }
+    if (rc == 0) { /* a callback may have patched time() */
+        rc = tac_own_clock_check(loop);
     }
     if (loop->ring.len == 0) {
         tac_ring_trim(&loop->ring);

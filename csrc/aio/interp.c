@@ -18,6 +18,25 @@ interp_learn_task(TacState *state, PyObject *task, PyObject *step)
 }
 
 static int
+interp_learn_time(TacState *state)
+{
+    PyObject *module = PyImport_ImportModule("asyncio.base_events");
+    PyObject *base =
+        module == NULL ? NULL
+                       : PyObject_GetAttrString(module, "BaseEventLoop");
+    PyObject *time =
+        base == NULL ? NULL : PyObject_GetAttr(base, state->str_time);
+    Py_XDECREF(module);
+    if (time == NULL) {
+        Py_XDECREF(base);
+        return -1;
+    }
+    Py_XSETREF(state->aio_base_loop, base);
+    Py_XSETREF(state->aio_base_time, time);
+    return 0;
+}
+
+static int
 interp_learn_modules(TacState *state)
 {
     PyObject *events = PyImport_ImportModule("asyncio.events");
@@ -59,7 +78,9 @@ tac_interp_learn(TacState *state, PyObject *task, PyObject *step,
                  PyObject *future_type)
 {
     if (interp_learn_modules(state) < 0
-        || interp_learn_exceptions(state) < 0) {
+        || interp_learn_exceptions(state) < 0
+        || interp_learn_time(state) < 0)
+    {
         return -1;
     }
     if (PyType_Check(future_type)) {

@@ -13,6 +13,7 @@
 #include "aio/executor.h"
 #include "aio/host.h"
 #include "aio/interp.h"
+#include "aio/own_clock.h"
 #include "aio/timer.h"
 #include "base/clock.h"
 #include "base/compat.h"
@@ -110,6 +111,7 @@ loop_dismantle(TacLoop *loop)
     tac_sockwait_drop_all(&loop->sock_readers);
     tac_sockwait_drop_all(&loop->sock_writers);
     tac_timer_drop_all(loop);
+    tac_own_clock_fini(loop);
     tac_executor_drop_all(loop);
     tac_ring_clear(&loop->ring);
     int rc = tac_ctask_exit(&loop->host, NULL);
@@ -165,7 +167,10 @@ loop_drive(TacLoop *loop, bool one_turn)
         return NULL;
     }
     Py_INCREF(loop);
-    int rc = loop_drive_entered(loop, one_turn);
+    int rc = tac_own_clock_update(loop);
+    if (rc == 0) {
+        rc = loop_drive_entered(loop, one_turn);
+    }
     tac_ring_track(&loop->ring);
     tac_runner_leave(loop->runner, previous);
     Py_DECREF(loop);
@@ -254,16 +259,6 @@ loop_raise_out(TacLoop *loop, PyObject *exc)
 }
 
 /* Small methods ----------------------------------------------------------- */
-
-static PyObject *
-loop_time(TacLoop *loop, PyObject *noargs)
-{
-    double now_s;
-    if (tac_loop_time(loop, &now_s) < 0) {
-        return NULL;
-    }
-    return PyFloat_FromDouble(now_s);
-}
 
 static PyObject *
 loop_get_debug(TacLoop *loop, PyObject *noargs)
@@ -409,6 +404,7 @@ loop_tp_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
     loop->state = state;
     loop->jobs_limit = 32;
     tac_list_init(&loop->timers);
+    tac_own_clock_init(loop);
     tac_list_init(&loop->waits);
     tac_list_init(&loop->jobs);
     tac_list_init(&loop->running);
@@ -428,6 +424,7 @@ loop_tp_traverse(TacLoop *loop, visitproc visit, void *arg)
     Py_VISIT(loop->jobs_waiter);
     Py_VISIT(loop->task_factory);
     Py_VISIT(loop->create_kwargs);
+    Py_VISIT(loop->base_time);
     int rc = tac_ring_traverse(&loop->ring, visit, arg);
     if (rc == 0) {
         rc = tac_reader_traverse_all(loop, visit, arg);
@@ -555,7 +552,7 @@ static PyMethodDef loop_methods[] = {
      "stop($self, /)\n--\n\n"
      "Leave run_forever at the end of this turn, or of the next one.\n\n"
      "Flavor: sync. Thread-safe: no."},
-    {"time", (PyCFunction)loop_time, METH_NOARGS,
+    {"time", (PyCFunction)tac_own_clock_time, METH_NOARGS,
      "time($self, /)\n--\n\n"
      "The runner's clock, in float seconds: time.monotonic() by default."},
     {"get_debug", (PyCFunction)loop_get_debug, METH_NOARGS,
@@ -591,6 +588,9 @@ static PyGetSetDef loop_getset[] = {
      "Whether the loop is closed."},
     {"_stopping", (getter)loop_get_stopping_flag,
      (setter)loop_set_stopping_flag, "Whether run_forever is to return."},
+    {"_clock_resolution", (getter)tac_own_clock_get_resolution,
+     (setter)tac_own_clock_set_resolution,
+     "Timers due within so many seconds run together."},
     {"_halted", (getter)loop_get_halted, NULL,
      "Whether callbacks are held back."},
     {"_executor_jobs", (getter)loop_get_jobs, NULL,
@@ -607,6 +607,7 @@ static PyType_Slot loop_slots[] = {
     {Py_tp_traverse, loop_tp_traverse},
     {Py_tp_clear, loop_tp_clear},
     {Py_tp_dealloc, loop_tp_dealloc},
+    {Py_tp_setattro, tac_own_clock_set_attribute},
     {Py_tp_methods, loop_methods},
     {Py_tp_members, loop_members},
     {Py_tp_getset, loop_getset},

@@ -43,6 +43,13 @@ typedef struct TacLoop {
     struct tac_fd_table readers, writers;
     struct tac_sock_table sock_readers, sock_writers; /* of TacSockCall */
     struct tac_list timers; /* of TacTimerHandle.node, the armed ones */
+    /* If time() is not the runner's: see own_clock.h. */
+    struct tac_timeline timeline; /* linked: it is not */
+    struct tac_heap own_timers;   /* the armed ones then */
+    PyObject *base_time;       /* owned: asyncio's time(), if patched */
+    unsigned int time_version; /* of the type when time() was looked up */
+    double resolution_s;       /* timers due within it fire early */
+    double usual_resolution_s; /* as the constructor set it; 0: not yet */
     struct tac_list waits;  /* of TacTrap.node: Trio code waiting here */
     struct tac_list jobs;    /* of TacExecutorJob.node, waiting for a thread */
     struct tac_list running; /* of the same, borrowed: their workers' */
@@ -85,7 +92,7 @@ int tac_loop_push_threadsafe(TacLoop *loop, tac_ring_fn fn, PyObject *owner);
 /* 0, or -1 with "Event loop is closed". */
 int tac_loop_check_open(TacLoop *loop);
 
-/* The loop's time, in seconds.  0, or -1 with an exception. */
+/* The runner's time, in seconds.  0, or -1 with an exception. */
 int tac_loop_time(TacLoop *loop, double *now_s);
 
 int tac_loop_add_types(PyObject *module, TacState *state);

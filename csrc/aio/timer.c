@@ -1,6 +1,7 @@
 /* aio/timer.c - TimerHandle: a handle that the runner's heap makes ready. */
 #include "aio/timer.h"
 
+#include "aio/own_clock.h"
 #include "base/compat.h"
 
 #include <structmember.h>
@@ -19,7 +20,7 @@ timer_unlink(TacTimerHandle *handle)
         return false;
     }
     tac_list_unlink(&handle->node);
-    tac_timer_disarm(handle->base.loop->runner, &handle->timer);
+    tac_own_clock_disarm(handle->base.loop, &handle->timer);
     return true;
 }
 
@@ -39,7 +40,7 @@ timer_fire(struct tac_timer *timer)
 static int
 timer_arm(TacTimerHandle *handle, TacLoop *loop)
 {
-    if (tac_timer_arm(loop->runner, &handle->timer, handle->when_s) < 0) {
+    if (tac_own_clock_arm(loop, &handle->timer, handle->when_s) < 0) {
         return -1;
     }
     tac_list_append(&loop->timers, &handle->node);

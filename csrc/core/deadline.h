@@ -11,8 +11,11 @@
 #define TAC_CORE_DEADLINE_H
 
 #include "base/heap.h"
+#include "base/list.h"
 
 #include <Python.h>
+
+#include <stdbool.h>
 
 struct TacRunner;
 struct tac_timer;
@@ -46,5 +49,25 @@ Py_ssize_t tac_deadline_expire(struct TacRunner *runner, double now);
 
 /* The earliest armed time, or +inf.  Python code: none. */
 double tac_deadline_next(struct TacRunner *runner);
+
+/* Timers that go by another clock than the runner's, kept by whoever has that
+ * clock.  While it is linked each turn asks it, and polls. */
+struct tac_timeline {
+    struct tac_list node; /* in runner->timelines */
+    uint64_t asked;       /* the last pass of questions that it was in */
+    /* Lower `*wait_s` to the seconds till the first of them is due. */
+    int (*wait)(struct tac_timeline *line, double *wait_s);
+    /* Fire what is due.  Returns how many. */
+    Py_ssize_t (*expire)(struct tac_timeline *line);
+};
+
+/* Idempotent.  Python code: none. */
+void tac_timeline_link(struct TacRunner *runner, struct tac_timeline *line);
+void tac_timeline_unlink(struct tac_timeline *line);
+
+/* Ask all of them.  -1 with an exception.  Python code: arbitrary (clocks),
+ * which may link and unlink timelines. */
+int tac_timeline_wait_all(struct TacRunner *runner, double *wait_s);
+Py_ssize_t tac_timeline_expire_all(struct TacRunner *runner);
 
 #endif

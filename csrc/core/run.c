@@ -170,11 +170,13 @@ run_set_wait(TacRunner *runner)
     double timeout = 0;
     runner->primed = TAC_IDLE_NONE;
     if (!run_has_work(runner) && !runner->stop
-        && run_sleep_time(runner, tac_deadline_next(runner), &timeout) < 0)
+        && (run_sleep_time(runner, tac_deadline_next(runner), &timeout) < 0
+            || tac_timeline_wait_all(runner, &timeout) < 0))
     {
         return -1;
     }
-    if (!(timeout > 0)) {
+    /* A clock's code may have made work. */
+    if (!(timeout > 0) || run_has_work(runner)) {
         timeout = 0;
     }
     else if (timeout > RUN_MAX_TIMEOUT_S) {
@@ -187,7 +189,9 @@ run_set_wait(TacRunner *runner)
             runner->primed = TAC_IDLE_WAITER;
         }
     }
-    else if (runner->autojump_threshold_s < timeout) {
+    else if (runner->autojump_threshold_s < timeout
+             && runner->clock_holds == 0)
+    {
         timeout = runner->autojump_threshold_s;
         runner->primed = TAC_IDLE_AUTOJUMP;
     }
@@ -218,6 +222,7 @@ run_may_skip_poll(TacRunner *runner)
 {
     return run_has_work(runner) && tac_pace_is_fresh(&runner->pace)
            && !runner->stop && runner->clock == NULL
+           && tac_list_is_empty(&runner->timelines)
            && !tac_instruments_has(&runner->instruments,
                                    TAC_HOOK_BEFORE_IO_WAIT)
            && !tac_instruments_has(&runner->instruments,
@@ -248,6 +253,14 @@ run_expire_deadlines(TacRunner *runner)
     return tac_runner_time(runner, &now_s) < 0
                ? -1
                : tac_deadline_expire(runner, now_s);
+}
+
+static Py_ssize_t
+run_expire_timelines(TacRunner *runner)
+{
+    return tac_list_is_empty(&runner->timelines)
+               ? 0
+               : tac_timeline_expire_all(runner);
 }
 
 static int
@@ -438,10 +451,14 @@ tac_run_finish_turn(TacRunner *runner, bool events)
         return TAC_TURN_ERROR;
     }
     Py_ssize_t expired = run_expire_deadlines(runner);
-    if (expired < 0) {
+    Py_ssize_t by_other_clocks =
+        expired < 0 ? -1 : run_expire_timelines(runner);
+    if (by_other_clocks < 0) {
         return TAC_TURN_ERROR;
     }
-    if (expired == 0 && !events && run_idle(runner) < 0) {
+    if (expired == 0 && by_other_clocks == 0 && !events
+        && run_idle(runner) < 0)
+    {
         return TAC_TURN_ERROR;
     }
     return run_batch(runner);

@@ -21,6 +21,7 @@
 
 #include "base/heap.h"
 #include "base/list.h"
+#include "core/deadline.h"
 #include "core/entryq.h"
 #include "core/instrument.h"
 #include "core/iowait.h"
@@ -69,6 +70,9 @@ typedef struct TacRunner {
     PyObject *clock; /* owned; NULL: the system clock, read in C */
     PyObject *system_clock; /* owned or NULL: what is shown for it */
     double autojump_threshold_s; /* of real idle time; inf: never */
+    Py_ssize_t clock_holds;      /* work elsewhere that forbids a jump */
+    struct tac_list timelines;   /* of tac_timeline.node */
+    uint64_t timeline_pass;      /* how often they were asked */
 
     /* tasks */
     struct tac_list tasks; /* of tac_task.runner_node */

@@ -62,6 +62,7 @@ runner_tp_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
     tac_list_init(&runner->batch);
     tac_list_init(&runner->tasks);
     tac_list_init(&runner->idle_waiters);
+    tac_list_init(&runner->timelines);
     tac_iowait_init(&runner->iowait);
     if (runner_set_up(runner, clock, context, seed) < 0) {
         Py_CLEAR(runner);
@@ -673,6 +674,8 @@ static PyMemberDef runner_members[] = {
      READONLY, "The context that system tasks get a copy of."},
     {"deterministic", T_BOOL, offsetof(TacRunner, deterministic), 0,
      "Let the order of tasks be a function of the seed alone."},
+    {"clock_holds", T_PYSSIZET, offsetof(TacRunner, clock_holds), 0,
+     "While it is not 0 the clock does not jump by itself."},
     {"ki_pending", T_BOOL, offsetof(TacRunner, ki_pending), 0,
      "A KeyboardInterrupt waits to be delivered."},
     {"strict_exception_groups", T_BOOL, offsetof(TacRunner, strict),
