@@ -166,13 +166,13 @@ module_debug_counts(PyObject *module, PyObject *noargs)
 
 PyDoc_STRVAR(module_after_fork_doc,
 "_after_fork_in_child()\n--\n\n"
-"Forget what only the parent has: the running runner and worker threads.");
+"Let go of what is the parent's: epoll sets, wake-ups, worker threads.");
 
 static PyObject *
 module_after_fork(PyObject *module, PyObject *noargs)
 {
     TacState *state = tac_state_of_module(module);
-    (void)PyThread_tss_set(&state->runner_key, NULL);
+    tac_runner_after_fork(state);
     if (PyList_SetSlice(state->idle_workers, 0, PY_SSIZE_T_MAX, NULL) < 0) {
         return NULL;
     }
@@ -234,6 +234,7 @@ module_exec(PyObject *module)
 {
     TacState *state = tac_state_of_module(module);
     state->runner_key = (Py_tss_t)Py_tss_NEEDS_INIT;
+    tac_list_init(&state->runners);
     if (module_intern_strings(state) < 0
         || module_take_exceptions(state) < 0
         || module_make_objects(state) < 0)

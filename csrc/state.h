@@ -106,6 +106,7 @@ typedef struct TacState {
      * callback and of itself (in TAC_TYPES), and its wake-up's method. */
     const PyMethodDef *aio_wakeup;
     uint64_t next_task_counter;
+    struct tac_list runners;  /* of TacRunner.state_node: all there are */
     struct tac_list breakers; /* of struct tac_breaker.state_node */
 
     Py_tss_t runner_key; /* the thread's running TacRunner, borrowed */

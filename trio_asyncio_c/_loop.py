@@ -22,6 +22,7 @@ from ._clock import SystemClock
 from ._selector import LoopSelector
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 
     from .abc import Clock
@@ -120,6 +121,7 @@ class EventLoop(_core.LoopCore, asyncio.SelectorEventLoop):
     # Running
 
     if TYPE_CHECKING:  # inherited, but not in the standard library's stubs
+        _csock: socket.socket | None
         _old_agen_hooks: Any
         _asyncgen_firstiter_hook: Callable[[AsyncGenerator[Any, Any]], None]
         _asyncgen_finalizer_hook: Callable[[AsyncGenerator[Any, Any]], None]
@@ -238,6 +240,17 @@ class EventLoop(_core.LoopCore, asyncio.SelectorEventLoop):
             question.learn(answer)
         return answer
 
+    # Signals
+
+    if sys.version_info < (3, 12):
+        # Later ones take the wake-up fd from child processes by themselves.
+
+        def add_signal_handler(
+            self, sig: int, callback: Callable[..., object], *args: Any
+        ) -> None:
+            super().add_signal_handler(sig, callback, *args)
+            _run.wakeup_fds.add(self._csock.fileno())
+
     # Executors
 
     def _run_in_other_executor(
@@ -324,6 +337,8 @@ class EventLoop(_core.LoopCore, asyncio.SelectorEventLoop):
         if self._has_trio_tasks():
             self._end_trio_tasks()
         self._close_marked_fds()
+        if self._csock is not None:
+            _run.wakeup_fds.discard(self._csock.fileno())
         super().close()
         self._dismantle()
         self._leave_home()

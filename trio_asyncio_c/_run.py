@@ -71,7 +71,7 @@ async def _init(
 
 _left_open: list[_SignalWakeup] = []
 # The descriptors that signals write to: a child process has to let go of them.
-_wakeup_fds: set[int] = set()
+wakeup_fds: set[int] = set()
 
 
 class _SignalWakeup:
@@ -84,7 +84,7 @@ class _SignalWakeup:
         self._read.setblocking(False)
         self._write.setblocking(False)
         runner.watch_signals(self._read.fileno())
-        _wakeup_fds.add(self._write.fileno())
+        wakeup_fds.add(self._write.fileno())
         self._old = signal.set_wakeup_fd(
             self._write.fileno(), warn_on_full_buffer=False
         )
@@ -99,7 +99,7 @@ class _SignalWakeup:
 
     def close(self) -> None:
         signal.set_wakeup_fd(self._old)
-        _wakeup_fds.discard(self._write.fileno())
+        wakeup_fds.discard(self._write.fileno())
         self._read.close()
         self._write.close()
 
@@ -341,11 +341,11 @@ def _after_fork_in_child() -> None:
     its parent when it gets a signal.
     """
     _core._after_fork_in_child()
-    if _wakeup_fds:
+    if wakeup_fds:
         fd = signal.set_wakeup_fd(-1)
-        if fd not in _wakeup_fds:
+        if fd not in wakeup_fds:
             signal.set_wakeup_fd(fd)
-        _wakeup_fds.clear()
+        wakeup_fds.clear()
 
 
 if hasattr(os, "register_at_fork"):

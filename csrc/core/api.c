@@ -453,7 +453,8 @@ PyDoc_STRVAR(api_in_trio_run_doc,
 static PyObject *
 api_in_trio_run(PyObject *module, PyObject *noargs)
 {
-    return PyBool_FromLong(tac_running(tac_state_of_module(module)) != NULL);
+    TacRunner *runner = tac_running(tac_state_of_module(module));
+    return PyBool_FromLong(runner != NULL && !runner->poller.forked);
 }
 
 PyDoc_STRVAR(api_in_trio_task_doc,
@@ -466,7 +467,8 @@ api_in_trio_task(PyObject *module, PyObject *noargs)
 {
     TacRunner *runner = tac_running(tac_state_of_module(module));
     struct tac_task *task = runner == NULL ? NULL : runner->current;
-    return PyBool_FromLong(task != NULL && task->ops->await_error == NULL);
+    return PyBool_FromLong(task != NULL && task->ops->await_error == NULL
+                           && !runner->poller.forked);
 }
 
 PyDoc_STRVAR(api_spawn_system_task_doc,

@@ -110,6 +110,16 @@ tac_runner_wake(TacRunner *runner)
     tac_poller_wake(&runner->poller);
 }
 
+void
+tac_runner_after_fork(TacState *state)
+{
+    struct tac_list *head = &state->runners;
+    for (struct tac_list *n = head->next; n != head; n = n->next) {
+        tac_poller_after_fork(
+            &tac_list_entry(n, TacRunner, state_node)->poller);
+    }
+}
+
 /* Time -------------------------------------------------------------------- */
 
 static int
@@ -223,6 +233,7 @@ run_may_skip_poll(TacRunner *runner)
     return run_has_work(runner) && tac_pace_is_fresh(&runner->pace)
            && !runner->stop && runner->clock == NULL
            && tac_list_is_empty(&runner->timelines)
+           && !runner->poller.forked
            && !tac_instruments_has(&runner->instruments,
                                    TAC_HOOK_BEFORE_IO_WAIT)
            && !tac_instruments_has(&runner->instruments,

@@ -42,6 +42,7 @@ typedef struct TacRunner {
     PyObject_HEAD
     TacState *state;
     PyObject *module; /* owned: keeps the state */
+    struct tac_list state_node; /* in state->runners */
 
     /* the turn */
     struct tac_list run_queue; /* of tac_task.run_node */
@@ -145,6 +146,10 @@ tac_running(TacState *state)
     TacRunner *runner = PyThread_tss_get(&state->runner_key);
     return runner != NULL && runner->orphan ? NULL : runner;
 }
+
+/* In the child of a fork: let all runners go their own way.  Who made the
+ * child counts as being in no run till the next poll, and may run another. */
+void tac_runner_after_fork(TacState *state);
 
 /* Whether `runner` (NULL: none) may act on what is another's, NULL: nobody's:
  * its own, or that of a guest and its host, which share the thread. */

@@ -67,7 +67,9 @@ guest_has_guest(PyObject *module, PyObject *noargs)
     if (guest == NULL && PyErr_Occurred()) {
         return NULL;
     }
-    return PyBool_FromLong(guest != NULL && !((TacRunner *)guest)->orphan);
+    const TacRunner *runner = (TacRunner *)guest;
+    return PyBool_FromLong(runner != NULL && !runner->orphan
+                           && !runner->poller.forked);
 }
 
 static PyMethodDef guest_functions[] = {

@@ -58,6 +58,7 @@ runner_tp_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
     runner->module = Py_NewRef(PyType_GetModule(type));
     runner->strict = strict;
     runner->state->counts.runners++;
+    tac_list_append(&runner->state->runners, &runner->state_node);
     tac_list_init(&runner->run_queue);
     tac_list_init(&runner->batch);
     tac_list_init(&runner->tasks);
@@ -180,6 +181,7 @@ runner_tp_dealloc(TacRunner *runner)
     }
     (void)runner_tp_clear(runner);
     runner_shut(runner);
+    tac_list_unlink(&runner->state_node);
     runner->state->counts.runners--;
     Py_CLEAR(runner->module);
     type->tp_free(runner);

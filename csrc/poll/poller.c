@@ -81,6 +81,7 @@ int
 tac_poller_open(struct tac_poller *poller)
 {
     poller->saved = NULL;
+    poller->forked = false;
     poller->events = 0;
     tac_list_init(&poller->armed);
     poller->changed = NULL;
@@ -133,6 +134,21 @@ tac_poller_close(struct tac_poller *poller)
     poller->loop = NULL;
     PyMem_Free(poller->changed);
     poller->changed = NULL;
+}
+
+/* libev makes a new epoll set and a new pipe at its next run, before it tells
+ * the kernel of any change.  Till then a wake-up would reach the parent. */
+void
+tac_poller_after_fork(struct tac_poller *poller)
+{
+    if (poller->loop == NULL) {
+        return;
+    }
+    ev_loop_fork(poller->loop);
+    ev_io_stop(poller->loop, &poller->signals);
+    poller_close_outside(poller);
+    poller->saved = NULL; /* another thread's, which is no more */
+    poller->forked = true;
 }
 
 /* Fds that were closed while they were watched ------------------------------
@@ -213,6 +229,10 @@ void
 tac_poller_poll(struct tac_poller *poller, double timeout_s)
 {
     poller->events = 0;
+    if (poller->forked) { /* whoever woke it since has left no trace */
+        poller->forked = false;
+        timeout_s = 0;
+    }
     poller_check_changes(poller);
     if (timeout_s > 0 && poller->events == 0) {
         poller_wait(poller, timeout_s);
@@ -225,7 +245,7 @@ tac_poller_poll(struct tac_poller *poller, double timeout_s)
 void
 tac_poller_wake(struct tac_poller *poller)
 {
-    if (poller->loop == NULL) {
+    if (poller->loop == NULL || poller->forked) {
         return;
     }
     if (poller->outside_write < 0) {

@@ -27,6 +27,7 @@ struct tac_poller {
     ev_timer timer;         /* ends a blocking wait; armed only in one */
     PyThreadState *saved;   /* non-NULL while the GIL is let go */
     unsigned events;        /* watches that fired in this poll */
+    bool forked;            /* by a fork, from there to the next poll */
     ev_io signals;          /* of tac_poller_watch_signals */
     ev_io outside;          /* the wake-up of waits outside: see below */
     int outside_write;      /* owned: its writing end; -1: not opened */
@@ -67,6 +68,11 @@ tac_poller_is_open(const struct tac_poller *poller)
 {
     return poller->loop != NULL;
 }
+
+/* In the child of a fork: from now on share nothing with the parent.  What
+ * is watched stays so, but for signals' and the outside's ends of pipes, and
+ * what the kernel knows of it is the child's own as of the next poll. */
+void tac_poller_after_fork(struct tac_poller *poller);
 
 /* Wait at most `timeout_s` seconds (0: only look) and call the functions of
  * the ready watches.  Afterwards `poller->events` counts them.  A signal or
