@@ -114,6 +114,7 @@ typedef struct TacState {
     struct tac_freelist free_handles;
     struct tac_freelist free_sock_calls;
     struct tac_counts counts;
+    int workers_retired; /* worker threads end with their jobs */
 } TacState;
 
 extern struct PyModuleDef tac_module_def;

@@ -89,16 +89,32 @@ def log_instrument_error(instrument: object, error: BaseException, hook: str) ->
     )
 
 
+_threads_are_daemons = [True]
+
+
+def _start_thread(main: Callable[[], object], name: str) -> threading.Thread:
+    thread = threading.Thread(target=main, name=name, daemon=_threads_are_daemons[0])
+    thread.start()
+    return thread
+
+
 def new_thread(main: Callable[[], object]) -> threading.Thread:
     """Start a worker thread of the thread cache.
 
     A daemon, so that a job that never ends does not keep the interpreter from
-    exiting: the run that waits for the job has ended by then.
+    exiting: the run that waits for the job has ended by then. Isolated
+    subinterpreters have no daemon threads, and wait for the job when they end.
     """
     name = f"Trio thread {next(_thread_numbers)}"
-    thread = threading.Thread(target=main, name=name, daemon=True)
-    thread.start()
-    return thread
+    try:
+        return _start_thread(main, name)
+    except RuntimeError:
+        if not _threads_are_daemons[0]:
+            raise
+        threading_internals: Any = threading
+        threading_internals._register_atexit(_core._retire_workers)
+        _threads_are_daemons[0] = False
+        return _start_thread(main, name)
 
 
 def run_in_thread(

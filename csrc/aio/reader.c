@@ -9,6 +9,7 @@
 #include "aio/handle.h"
 #include "aio/loop.h"
 #include "base/args.h"
+#include "base/compat.h"
 #include "poll/poller.h"
 
 #include <errno.h>
@@ -463,7 +464,13 @@ reader_table_drop(struct tac_fd_table *table)
     for (int fd = 0; fd < table->capacity; fd++) {
         TacFdWatch *fdw = table->items[fd];
         table->items[fd] = NULL;
-        if (fdw != NULL && reader_stop(fdw) < 0) {
+        if (fdw == NULL || reader_stop(fdw) == 0) {
+            continue;
+        }
+        if (Py_IsFinalizing()) { /* debug mode: no repr any more */
+            PyErr_Clear();
+        }
+        else {
             PyErr_WriteUnraisable(NULL);
         }
     }

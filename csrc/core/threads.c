@@ -110,6 +110,9 @@ worker_main(TacWorker *worker, PyObject *noargs)
             Py_RETURN_NONE;
         }
         worker_run_job(worker);
+        if (worker->state->workers_retired) {
+            Py_RETURN_NONE;
+        }
         worker_set_idle(worker);
     }
 }
@@ -256,6 +259,23 @@ threads_py_start(PyObject *module, PyObject *args, PyObject *kwargs)
     Py_RETURN_NONE;
 }
 
+PyDoc_STRVAR(threads_retire_doc,
+"_retire_workers()\n--\n\n"
+"Let idle worker threads end now, and the others with their jobs.");
+
+static PyObject *
+threads_retire(PyObject *module, PyObject *noargs)
+{
+    TacState *state = tac_state_of_module(module);
+    TacWorker *worker;
+    state->workers_retired = 1;
+    while ((worker = worker_take_idle(state)) != NULL) {
+        PyThread_release_lock(worker->lock); /* with no job */
+        Py_DECREF(worker);
+    }
+    Py_RETURN_NONE;
+}
+
 PyDoc_STRVAR(threads_set_os_name_doc,
 "_set_os_thread_name(name, /)\n--\n\n"
 "Name the calling thread for the operating system's tools; at most 15 bytes\n"
@@ -282,6 +302,7 @@ threads_set_os_name(PyObject *module, PyObject *name)
 }
 
 static PyMethodDef threads_functions[] = {
+    {"_retire_workers", threads_retire, METH_NOARGS, threads_retire_doc},
     {"_set_os_thread_name", threads_set_os_name, METH_O,
      threads_set_os_name_doc},
     {"start_thread_soon", (PyCFunction)(void (*)(void))threads_py_start,
