@@ -7,6 +7,7 @@
 #include "aio/reader.h"
 #include "aio/sock.h"
 #include "aio/sockcall.h"
+#include "aio/thread_handle.h"
 #include "aio/timer.h"
 #include "base/asyncfn.h"
 #include "base/compat.h"
@@ -99,6 +100,7 @@ module_make_objects(TacState *state)
     tac_freelist_init(&state->free_traps);
     tac_freelist_init(&state->free_handles);
     tac_freelist_init(&state->free_sock_calls);
+    tac_freelist_init(&state->free_thread_handles);
     state->cancelled_kwnames =
         PyTuple_Pack(3, state->str_source, state->str_reason,
                      state->str_source_task);
@@ -220,6 +222,7 @@ static const module_add_fn module_parts[] = {
     tac_context_add_functions,
     tac_handle_add_types,
     tac_timer_add_types,
+    tac_thread_handle_add_types,
     tac_reader_add_types,
     tac_executor_add_types,
     tac_loop_add_types,
@@ -290,6 +293,7 @@ module_clear(PyObject *module)
     tac_freelist_cut(&state->free_traps, 0);
     tac_freelist_cut(&state->free_handles, 0);
     tac_freelist_cut(&state->free_sock_calls, 0);
+    tac_freelist_cut(&state->free_thread_handles, 0);
     tac_breaker_clear(state);
 #define TYPE(name) Py_CLEAR(state->name##_type);
 #define OBJECT(name) Py_CLEAR(state->name);

@@ -66,7 +66,7 @@ struct tac_counts {
     X(trio_token) X(worker) X(event) X(channel) X(send_channel)             \
     X(receive_channel) X(fail_scope) X(loop) X(handle) X(timer_handle)      \
     X(fd_watch) X(executor_job) X(waiter) X(trio_call) X(aio_step)          \
-    X(aio_task) X(aio_future) X(sock_call) X(socket)
+    X(aio_task) X(aio_future) X(sock_call) X(socket) X(thread_handle)
 
 /* X(name): other owned objects. */
 #define TAC_OBJECTS(X)                                                    \
@@ -105,6 +105,7 @@ typedef struct TacState {
     /* What aio learnt of the interpreter's C Task: the type of its step
      * callback and of itself (in TAC_TYPES), and its wake-up's method. */
     const PyMethodDef *aio_wakeup;
+    bool aio_locks_handles; /* those of call_soon_threadsafe: from 3.14 on */
     uint64_t next_task_counter;
     struct tac_list runners;  /* of TacRunner.state_node: all there are */
     struct tac_list breakers; /* of struct tac_breaker.state_node */
@@ -113,6 +114,7 @@ typedef struct TacState {
     struct tac_freelist free_traps;
     struct tac_freelist free_handles;
     struct tac_freelist free_sock_calls;
+    struct tac_freelist free_thread_handles;
     struct tac_counts counts;
     int workers_retired; /* worker threads end with their jobs */
 } TacState;

@@ -58,6 +58,7 @@
 #include "aio/sock.c"
 #include "aio/sockcall.c"
 #include "aio/sockwait.c"
+#include "aio/thread_handle.c"
 #include "aio/timer.c"
 #include "cross/run_asyncio.c"
 #include "cross/run_trio.c"

@@ -4,6 +4,7 @@
 #include "aio/handle.h"
 #include "aio/interp.h"
 #include "aio/own_clock.h"
+#include "aio/thread_handle.h"
 #include "aio/timer.h"
 #include "base/args.h"
 
@@ -127,16 +128,13 @@ call_check(TacLoop *loop, const struct call_args *call, bool check_thread)
 
 /* Push a new handle (stolen, or NULL with an exception), and return it. */
 static inline PyObject *
-call_push(TacLoop *loop, PyObject *handle, enum tac_ring_kind kind)
+call_push(TacLoop *loop, TacHandle *handle)
 {
-    if (handle == NULL) {
-        return NULL;
-    }
-    struct tac_ring_item item = {.object = Py_NewRef(handle), .kind = kind};
-    if (tac_loop_push(loop, item) < 0) {
+    if (handle != NULL && tac_loop_push_handle(loop, (PyObject *)handle) < 0)
+    {
         Py_CLEAR(handle);
     }
-    return handle;
+    return (PyObject *)handle;
 }
 
 static PyObject *
@@ -147,7 +145,7 @@ call_push_handle(TacLoop *loop, const struct call_args *call)
     if (handle != NULL && !loop->runner->in_turns) {
         tac_handle_track(handle);
     }
-    return call_push(loop, (PyObject *)handle, TAC_RING_HANDLE);
+    return call_push(loop, handle);
 }
 
 /* A Task's step: nobody keeps the handle, so there is none. */
@@ -185,12 +183,19 @@ call_is_task_step(TacLoop *loop, PyObject *const *args, Py_ssize_t nargs,
 }
 
 /* By far the most frequent case: no keywords, the loop is running. */
+static inline bool
+call_is_plain(TacLoop *loop, Py_ssize_t nargs, PyObject *kwnames)
+{
+    return kwnames == NULL && nargs != 0 && !loop->debug && !loop->closed
+           && loop->runner != NULL && loop->runner->in_turns;
+}
+
 static PyObject *
 call_push_running(TacLoop *loop, PyObject *const *args, Py_ssize_t nargs)
 {
     TacHandle *handle =
         tac_handle_new_untracked(loop, args[0], args + 1, nargs - 1, NULL);
-    return call_push(loop, (PyObject *)handle, TAC_RING_HANDLE);
+    return call_push(loop, handle);
 }
 
 PyObject *
@@ -205,8 +210,7 @@ tac_call_soon(TacLoop *loop, PyObject *const *args, Py_ssize_t nargs,
         return call_push_step(loop, &step);
     }
     struct call_args call = {.method = "call_soon"};
-    if (kwnames == NULL && nargs != 0 && !loop->debug && !loop->closed
-        && loop->runner != NULL && loop->runner->in_turns
+    if (call_is_plain(loop, nargs, kwnames)
         && !tac_interp_is_task_step(loop->state, args[0]))
     {
         return call_push_running(loop, args, nargs);
@@ -231,64 +235,21 @@ tac_call_soon(TacLoop *loop, PyObject *const *args, Py_ssize_t nargs,
     return call_push_handle(loop, &call);
 }
 
-#if PY_VERSION_HEX >= 0x030E0000 /* 3.14: cancel() of these takes a lock */
-/* The last entry of a stack is to be the line that scheduled the callback,
- * and not the handle's own constructor. */
-static int
-call_trim_traceback(TacLoop *loop, PyObject *handle)
+/* Handles of the kind that this interpreter's asyncio has for it. */
+static inline TacHandle *
+call_new_threadsafe(TacLoop *loop, PyObject *callback,
+                    PyObject *const *args, Py_ssize_t nargs,
+                    PyObject *context)
 {
-    PyObject *stack =
-        PyObject_GetAttr(handle, loop->state->str__source_traceback);
-    if (stack == NULL) {
-        return -1;
-    }
-    Py_ssize_t len = stack == Py_None ? 0 : PySequence_Size(stack);
-    int rc = len > 0 ? PySequence_DelItem(stack, len - 1) : 0;
-    Py_DECREF(stack);
-    return rc;
+    return loop->state->aio_locks_handles
+               ? tac_thread_handle_new(loop, callback, args, nargs, context)
+               : tac_handle_new_untracked(loop, callback, args, nargs,
+                                          context);
 }
 
-static PyObject *
-call_new_threadsafe(TacLoop *loop, const struct call_args *call)
-{
-    PyObject *type = PyObject_GetAttrString(loop->state->aio_events,
-                                            "_ThreadSafeHandle");
-    PyObject *rest = PyTuple_New(call->rest_len);
-    PyObject *handle = NULL;
-    if (type != NULL && rest != NULL) {
-        for (Py_ssize_t i = 0; i < call->rest_len; i++) {
-            PyTuple_SET_ITEM(rest, i, Py_NewRef(call->rest[i]));
-        }
-        handle = PyObject_CallFunctionObjArgs(
-            type, call->callback, rest, (PyObject *)loop,
-            call->context == NULL ? Py_None : call->context, NULL);
-    }
-    Py_XDECREF(rest);
-    Py_XDECREF(type);
-    if (handle != NULL && loop->debug && call_trim_traceback(loop, handle) < 0)
-    {
-        Py_CLEAR(handle);
-    }
-    return handle;
-}
-
-static PyObject *
-call_push_threadsafe(TacLoop *loop, const struct call_args *call)
-{
-    return call_push(loop, call_new_threadsafe(loop, call),
-                     TAC_RING_FOREIGN);
-}
-#else
-static PyObject *
-call_push_threadsafe(TacLoop *loop, const struct call_args *call)
-{
-    return call_push_handle(loop, call);
-}
-#endif
-
-PyObject *
-tac_call_soon_threadsafe(TacLoop *loop, PyObject *const *args,
-                         Py_ssize_t nargs, PyObject *kwnames)
+static TacHandle *
+call_prepare_threadsafe(TacLoop *loop, PyObject *const *args,
+                        Py_ssize_t nargs, PyObject *kwnames)
 {
     struct call_args call = {.method = "call_soon_threadsafe"};
     if (call_parse(&call, loop, args, nargs, kwnames) < 0
@@ -297,12 +258,28 @@ tac_call_soon_threadsafe(TacLoop *loop, PyObject *const *args,
     {
         return NULL;
     }
-    PyObject *handle = call_push_threadsafe(loop, &call);
-    /* What runs here is not waiting. */
-    if (handle != NULL && tac_running(loop->state) != loop->runner) {
-        tac_runner_wake(loop->runner);
+    TacHandle *handle = call_new_threadsafe(loop, call.callback, call.rest,
+                                            call.rest_len, call.context);
+    if (handle != NULL && !loop->runner->in_turns) {
+        tac_handle_track(handle);
     }
     return handle;
+}
+
+PyObject *
+tac_call_soon_threadsafe(TacLoop *loop, PyObject *const *args,
+                         Py_ssize_t nargs, PyObject *kwnames)
+{
+    TacHandle *handle =
+        call_is_plain(loop, nargs, kwnames)
+            ? call_new_threadsafe(loop, args[0], args + 1, nargs - 1, NULL)
+            : call_prepare_threadsafe(loop, args, nargs, kwnames);
+    PyObject *pushed = call_push(loop, handle);
+    /* What runs here is not waiting. */
+    if (pushed != NULL && tac_running(loop->state) != loop->runner) {
+        tac_runner_wake(loop->runner);
+    }
+    return pushed;
 }
 
 static PyObject *

@@ -5,6 +5,7 @@
  */
 #include "aio/handle.h"
 
+#include "aio/thread_handle.h"
 #include "base/compat.h"
 
 #include <structmember.h>
@@ -65,14 +66,13 @@ tac_handle_init(TacHandle *handle, TacLoop *loop, PyObject *callback,
     return 0;
 }
 
-static TacHandle *
-handle_alloc(TacState *state)
+TacHandle *
+tac_handle_alloc(TacState *state, PyTypeObject *type,
+                 struct tac_freelist *unused)
 {
-    TacHandle *handle =
-        (TacHandle *)tac_freelist_pop(&state->free_handles,
-                                      state->handle_type);
+    TacHandle *handle = (TacHandle *)tac_freelist_pop(unused, type);
     if (handle == NULL) {
-        handle = PyObject_GC_New(TacHandle, state->handle_type);
+        handle = PyObject_GC_New(TacHandle, type);
         if (handle == NULL) {
             return NULL;
         }
@@ -88,6 +88,7 @@ handle_alloc(TacState *state)
     handle->cancelled = false;
     handle->tracked = false;
     handle->hides_context = false;
+    handle->locked = false;
     state->counts.handles++;
     return handle;
 }
@@ -118,7 +119,9 @@ tac_handle_new_untracked(TacLoop *loop, PyObject *callback,
                          PyObject *const *args, Py_ssize_t nargs,
                          PyObject *context)
 {
-    TacHandle *handle = handle_alloc(loop->state);
+    TacState *state = loop->state;
+    TacHandle *handle =
+        tac_handle_alloc(state, state->handle_type, &state->free_handles);
     if (handle == NULL) {
         return NULL;
     }
@@ -158,7 +161,8 @@ bool
 tac_handle_check(TacState *state, PyObject *obj)
 {
     return Py_TYPE(obj) == state->handle_type
-           || Py_TYPE(obj) == state->timer_handle_type;
+           || Py_TYPE(obj) == state->timer_handle_type
+           || Py_TYPE(obj) == state->thread_handle_type;
 }
 
 /* Running ----------------------------------------------------------------- */
@@ -183,6 +187,13 @@ tac_handle_report(PyObject *handle, TacState *state)
 
 int
 tac_handle_run(TacHandle *handle)
+{
+    return handle->locked ? tac_thread_handle_run((TacThreadHandle *)handle)
+                          : tac_handle_run_unlocked(handle);
+}
+
+int
+tac_handle_run_unlocked(TacHandle *handle)
 {
     if (handle->cancelled || handle->callback == NULL) {
         return 0;
@@ -265,8 +276,20 @@ tac_handle_clear(TacHandle *handle)
     return 0;
 }
 
-static void
-handle_tp_dealloc(TacHandle *handle)
+/* Keep the memory for the next one.  False: it is the caller's to free. */
+static bool
+handle_keep(TacState *state, TacHandle *handle)
+{
+    PyObject *object = (PyObject *)handle;
+    return handle->locked
+               ? tac_freelist_push(&state->free_thread_handles,
+                                   state->thread_handle_type, object)
+               : tac_freelist_push(&state->free_handles, state->handle_type,
+                                   object);
+}
+
+void
+tac_handle_dealloc(TacHandle *handle)
 {
     PyTypeObject *type = Py_TYPE(handle);
     /* The loop keeps the state: asking the type is a call. */
@@ -283,10 +306,7 @@ handle_tp_dealloc(TacHandle *handle)
     if (state != NULL) {
         state->counts.handles--;
     }
-    if (state == NULL
-        || !tac_freelist_push(&state->free_handles, state->handle_type,
-                              (PyObject *)handle))
-    {
+    if (state == NULL || !handle_keep(state, handle)) {
         PyObject_GC_Del(handle);
     }
     Py_DECREF(type);
@@ -368,6 +388,21 @@ handle_get_args(TacHandle *handle, void *closure)
     return handle->callback == NULL ? Py_NewRef(Py_None) : PyTuple_New(0);
 }
 
+PyObject *
+tac_handle_get_class(TacHandle *handle, const char *name)
+{
+    PyObject *events =
+        handle->loop == NULL ? NULL : handle->loop->state->aio_events;
+    return events == NULL ? Py_NewRef((PyObject *)Py_TYPE(handle))
+                          : PyObject_GetAttrString(events, name);
+}
+
+static PyObject *
+handle_get_class(TacHandle *handle, void *closure)
+{
+    return tac_handle_get_class(handle, "Handle");
+}
+
 static PyObject *
 handle_get_cancelled(TacHandle *handle, void *closure)
 {
@@ -412,6 +447,8 @@ static PyGetSetDef handle_getset[] = {
      "The context that the callback runs in."},
     {"_cancelled", (getter)handle_get_cancelled, NULL,
      "Whether cancel() was called."},
+    {"__class__", (getter)handle_get_class, NULL,
+     "asyncio.Handle, for isinstance."},
     {NULL},
 };
 
@@ -422,7 +459,7 @@ static PyType_Slot handle_slots[] = {
     {Py_tp_doc, (void *)handle_doc},
     {Py_tp_traverse, tac_handle_traverse},
     {Py_tp_clear, tac_handle_clear},
-    {Py_tp_dealloc, handle_tp_dealloc},
+    {Py_tp_dealloc, tac_handle_dealloc},
     {Py_tp_repr, handle_tp_repr},
     {Py_tp_methods, handle_methods},
     {Py_tp_members, handle_members},

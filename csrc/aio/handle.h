@@ -26,6 +26,7 @@ typedef struct TacHandle {
     bool cancelled;
     bool tracked; /* by the collector: see tac_handle_new_untracked */
     bool hides_context; /* the collector does not know our context either */
+    bool locked;  /* a TacThreadHandle: run by tac_thread_handle_run */
 } TacHandle;
 
 /* A new handle.  `args`, `context`: borrowed; context NULL: a copy of the
@@ -44,7 +45,12 @@ TacHandle *tac_handle_new_untracked(TacLoop *loop, PyObject *callback,
 /* Let the collector know a handle; idempotent. */
 void tac_handle_track(TacHandle *handle);
 
-/* Fill a handle of any of the two types, zeroed but for its head.  0, or -1
+/* Memory for a handle of a type with a freelist, empty.  Returns: new ref,
+ * untracked | NULL+exc. */
+TacHandle *tac_handle_alloc(TacState *state, PyTypeObject *type,
+                            struct tac_freelist *unused);
+
+/* Fill a handle of any of the types, zeroed but for its head.  0, or -1
  * with an exception. */
 int tac_handle_init(TacHandle *handle, TacLoop *loop, PyObject *callback,
                     PyObject *const *args, Py_ssize_t nargs,
@@ -62,10 +68,18 @@ int tac_handle_cancel(TacHandle *handle);
  * exception handler, but for those that end a run.  Returns as run. */
 int tac_handle_report(PyObject *handle, TacState *state);
 
-/* Is this a Handle or TimerHandle of ours? */
+/* The same of one that is no TacThreadHandle, or that the caller guards. */
+int tac_handle_run_unlocked(TacHandle *handle);
+
+/* Is this a handle of ours, of any type? */
 bool tac_handle_check(TacState *state, PyObject *obj);
 
-/* For TimerHandle, which extends the type. */
+/* asyncio.events' class of a name, for the attribute __class__: isinstance
+ * asks that, and so our handles count as asyncio's. */
+PyObject *tac_handle_get_class(TacHandle *handle, const char *name);
+
+/* For the types that extend this one; dealloc for those with a freelist. */
+void tac_handle_dealloc(TacHandle *handle);
 int tac_handle_traverse(TacHandle *handle, visitproc visit, void *arg);
 int tac_handle_clear(TacHandle *handle);
 PyObject *tac_handle_repr_info(TacHandle *handle);

@@ -48,6 +48,8 @@ interp_learn_modules(TacState *state)
         Py_XSETREF(state->aio_futures_dict,
                    Py_NewRef(PyModule_GetDict(futures)));
         Py_XSETREF(state->aio_tasks_dict, Py_NewRef(PyModule_GetDict(tasks)));
+        state->aio_locks_handles =
+            PyObject_HasAttrString(events, "_ThreadSafeHandle");
         rc = 0;
     }
     Py_XDECREF(tasks);

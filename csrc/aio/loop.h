@@ -83,6 +83,23 @@ tac_loop_push(TacLoop *loop, struct tac_ring_item item)
     return 0;
 }
 
+/* The same with a handle of ours (borrowed). */
+static inline int
+tac_loop_push_handle(TacLoop *loop, PyObject *handle)
+{
+    if (loop->host.runner == NULL
+        || tac_ring_push_handle(&loop->ring, handle) < 0)
+    {
+        PyErr_NoMemory();
+        return -1;
+    }
+    Py_INCREF(handle);
+    if (!loop->halted && !tac_list_is_linked(&loop->host.run_node)) {
+        tac_task_make_runnable(&loop->host);
+    }
+    return 0;
+}
+
 /* The same with a C function and its owner (borrowed). */
 int tac_loop_push_native(TacLoop *loop, tac_ring_fn fn, PyObject *owner);
 

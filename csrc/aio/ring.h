@@ -63,6 +63,22 @@ tac_ring_push(struct tac_ring *ring, const struct tac_ring_item *item)
     return 0;
 }
 
+/* The same with a handle of ours: written in place, for a whole item that is
+ * copied right after it was made waits for those writes. */
+static inline int
+tac_ring_push_handle(struct tac_ring *ring, PyObject *handle)
+{
+    if (ring->len == ring->capacity && tac_ring_grow(ring) < 0) {
+        return -1;
+    }
+    struct tac_ring_item *slot =
+        &ring->items[(ring->head + ring->len) & (ring->capacity - 1)];
+    slot->object = handle;
+    slot->kind = TAC_RING_HANDLE;
+    ring->len++;
+    return 0;
+}
+
 /* Take the oldest item out of a ring that has one; the references go to the
  * caller. */
 static inline struct tac_ring_item

@@ -214,6 +214,12 @@ timer_get_scheduled(TacTimerHandle *handle, void *closure)
     return PyBool_FromLong(tac_list_is_linked(&handle->node));
 }
 
+static PyObject *
+timer_get_class(TacTimerHandle *handle, void *closure)
+{
+    return tac_handle_get_class(&handle->base, "TimerHandle");
+}
+
 static PyMethodDef timer_methods[] = {
     {"cancel", (PyCFunction)timer_cancel, METH_NOARGS,
      "cancel($self, /)\n--\n\n"
@@ -236,6 +242,8 @@ static PyMemberDef timer_members[] = {
 static PyGetSetDef timer_getset[] = {
     {"_scheduled", (getter)timer_get_scheduled, NULL,
      "Whether it still waits for its time."},
+    {"__class__", (getter)timer_get_class, NULL,
+     "asyncio.TimerHandle, for isinstance."},
     {NULL},
 };
 
