@@ -108,6 +108,11 @@ typedef struct TacState {
     bool aio_locks_handles; /* those of call_soon_threadsafe: from 3.14 on */
     uint64_t next_task_counter;
     struct tac_list runners;  /* of TacRunner.state_node: all there are */
+    /* Executor jobs in worker threads, of this process only, and who waits
+     * for them to end (owned by those, NULL: nobody). */
+    Py_ssize_t executor_busy;
+    long executor_pid;
+    struct tac_gate *executor_gate;
     struct tac_list breakers; /* of struct tac_breaker.state_node */
 
     Py_tss_t runner_key; /* the thread's running TacRunner, borrowed */

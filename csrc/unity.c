@@ -6,6 +6,7 @@
 #include "base/errors.c"
 #include "base/fifo.c"
 #include "base/freelist.c"
+#include "base/gate.c"
 #include "base/heap.c"
 
 #include "poll/poller.c"

@@ -51,6 +51,7 @@ from ._exceptions import (
     TrioInternalError,
     WouldBlock,
 )
+from ._executor import TrioExecutor
 from ._install import install_trio
 from ._loop import EventLoop, new_event_loop
 from ._open_loop import TrioEventLoop, open_loop, run
@@ -104,6 +105,7 @@ __all__ = [
     "TooSlowError",
     "TrioDeprecationWarning",
     "TrioEventLoop",
+    "TrioExecutor",
     "TrioInternalError",
     "WouldBlock",
     "__version__",

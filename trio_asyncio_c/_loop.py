@@ -9,6 +9,7 @@ an inert selector.
 from __future__ import annotations
 
 import asyncio
+import atexit
 import os
 import sys
 import threading
@@ -19,9 +20,11 @@ from typing import TYPE_CHECKING, Any
 
 from . import _core, _crossing, _getaddrinfo, _loop_hooks, _run  # noqa: F401  (sets hooks)
 from ._clock import SystemClock
+from ._executor import TrioExecutor
 from ._selector import LoopSelector
 
 if TYPE_CHECKING:
+    import concurrent.futures
     import socket
     from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 
@@ -128,6 +131,10 @@ class EventLoop(_core.LoopCore, asyncio.SelectorEventLoop):
 
         def _check_closed(self) -> None: ...
         def _check_running(self) -> None: ...
+        def _check_callback(self, callback: Any, method: str) -> None: ...
+
+        _default_executor: concurrent.futures.Executor | None
+
         def _run_forever_setup(self) -> None: ...
         def _run_forever_cleanup(self) -> None: ...
         def _set_coroutine_origin_tracking(self, enabled: bool) -> None: ...
@@ -257,7 +264,7 @@ class EventLoop(_core.LoopCore, asyncio.SelectorEventLoop):
         self, executor: Any, func: Callable[..., Any], *args: Any
     ) -> Any:
         """Do `run_in_executor` with an executor that is not the C one."""
-        future = asyncio.BaseEventLoop.run_in_executor(self, executor, func, *args)
+        future = self._submit(executor, func, *args)
         runner: Any = self._runner
         if not isinstance(runner.clock, SystemClock):
 
@@ -267,6 +274,14 @@ class EventLoop(_core.LoopCore, asyncio.SelectorEventLoop):
             runner.clock_holds += 1
             future.add_done_callback(release)
         return future
+
+    def _submit(self, executor: Any, func: Callable[..., Any], *args: Any) -> Any:
+        used = self._default_executor if executor is None else executor
+        if isinstance(used, TrioExecutor):
+            if self._debug:
+                self._check_callback(func, "run_in_executor")
+            return used._start(self, func, args)
+        return asyncio.BaseEventLoop.run_in_executor(self, executor, func, *args)
 
     async def shutdown_default_executor(self, timeout: float | None = None) -> None:
         """Wait until the jobs of the default executor are done; no new ones are taken.
@@ -281,6 +296,8 @@ class EventLoop(_core.LoopCore, asyncio.SelectorEventLoop):
             done = self.create_future()
             self._when_jobs_done(done)
             await asyncio.wait([done], timeout=timeout)
+        if isinstance(self._default_executor, TrioExecutor):
+            await self._default_executor._wait_unfinished(timeout)
         if sys.version_info >= (3, 12):
             await super().shutdown_default_executor(timeout)
         else:
@@ -461,3 +478,7 @@ def new_event_loop(*, clock: Clock | None = None) -> EventLoop:
         waiting.
     """
     return EventLoop(clock=clock)
+
+
+# The threads of asyncio's executors end before the interpreter does.
+atexit.register(_core.wait_executor_jobs)

@@ -10,7 +10,10 @@
 
 #include "base/args.h"
 #include "base/compat.h"
+#include "base/gate.h"
 #include "core/threads.h"
+
+#include <unistd.h>
 
 typedef struct TacExecutorJob {
     PyObject_HEAD
@@ -87,9 +90,8 @@ executor_call(TacExecutorJob *job)
 static int executor_finish(PyObject *owner);
 
 static void
-executor_work(PyObject *owner)
+executor_run_job(TacExecutorJob *job)
 {
-    TacExecutorJob *job = (TacExecutorJob *)owner;
     job->value = executor_call(job);
     if (job->value == NULL) {
         job->error = PyErr_GetRaisedException();
@@ -97,28 +99,13 @@ executor_work(PyObject *owner)
     /* What the call held dies here, in the thread that used it. */
     Py_CLEAR(job->fn);
     Py_CLEAR(job->args);
-    if (job->loop->closed || job->loop->host.runner == NULL) {
-        return; /* nobody is left to hear of it */
-    }
-    if (tac_loop_push_threadsafe(job->loop, executor_finish, owner) < 0) {
-        PyErr_WriteUnraisable(owner);
-    }
 }
 
-/* In the loop ------------------------------------------------------------- */
-
-static int
-executor_start(TacExecutorJob *job)
+/* Is nobody left to hear of jobs? */
+static bool
+executor_is_unheard(const TacLoop *loop)
 {
-    TacLoop *loop = job->loop;
-    if (tac_threads_start(loop->state, executor_work, (PyObject *)job) < 0) {
-        return -1;
-    }
-    loop->jobs_running++;
-    loop->runner->clock_holds++;
-    tac_list_append(&loop->running, &job->node);
-    tac_ctask_start(&job->task, &executor_ops, loop->runner, loop->nursery);
-    return 0;
+    return loop->closed || loop->host.runner == NULL;
 }
 
 /* Is the Future done?  1, 0, or -1 with an exception. */
@@ -130,6 +117,111 @@ executor_is_done(TacExecutorJob *job)
     int is_done = done == NULL ? -1 : PyObject_IsTrue(done);
     Py_XDECREF(done);
     return is_done;
+}
+
+/* Run what a closed loop has left behind. */
+static void
+executor_run_rest(TacLoop *loop)
+{
+    struct tac_list *node;
+    while (executor_is_unheard(loop)
+           && (node = tac_list_pop_front(&loop->jobs)) != NULL)
+    {
+        TacExecutorJob *job = tac_list_entry(node, TacExecutorJob, node);
+        int done = executor_is_done(job);
+        if (done < 0) {
+            PyErr_WriteUnraisable((PyObject *)job);
+        }
+        else if (!done) {
+            executor_run_job(job);
+        }
+        Py_DECREF(job); /* the list's */
+    }
+}
+
+/* Jobs of another process, of which this one is a fork, never end here. */
+static void
+executor_check_process(TacState *state)
+{
+    long pid = (long)getpid();
+    if (state->executor_pid != pid) {
+        state->executor_pid = pid;
+        state->executor_busy = 0;
+        state->executor_gate = NULL;
+    }
+}
+
+static void
+executor_begin_work(TacLoop *loop)
+{
+    executor_check_process(loop->state);
+    loop->state->executor_busy++;
+    loop->jobs_busy++;
+}
+
+static void
+executor_end_work(TacLoop *loop)
+{
+    TacState *state = loop->state;
+    loop->jobs_busy--;
+    executor_check_process(state);
+    if (--state->executor_busy == 0 && state->executor_gate != NULL) {
+        struct tac_gate *gate = state->executor_gate;
+        state->executor_gate = NULL;
+        tac_gate_open(gate);
+    }
+}
+
+static void
+executor_work(PyObject *owner)
+{
+    TacExecutorJob *job = (TacExecutorJob *)owner;
+    TacLoop *loop = (TacLoop *)Py_NewRef(job->loop);
+    executor_run_job(job);
+    if (executor_is_unheard(loop)) {
+        executor_run_rest(loop);
+    }
+    else if (tac_loop_push_threadsafe(loop, executor_finish, owner) < 0) {
+        PyErr_WriteUnraisable(owner);
+    }
+    executor_end_work(loop);
+    Py_DECREF(loop);
+}
+
+static void
+executor_work_off(PyObject *owner)
+{
+    TacLoop *loop = (TacLoop *)owner;
+    executor_run_rest(loop);
+    executor_end_work(loop);
+}
+
+/* Have a worker run `fn`.  0, or -1 with an exception. */
+static int
+executor_start_worker(TacLoop *loop, tac_job_fn fn, PyObject *owner)
+{
+    executor_begin_work(loop);
+    if (tac_threads_start(loop->state, fn, owner) < 0) {
+        executor_end_work(loop);
+        return -1;
+    }
+    return 0;
+}
+
+/* In the loop ------------------------------------------------------------- */
+
+static int
+executor_start(TacExecutorJob *job)
+{
+    TacLoop *loop = job->loop;
+    if (executor_start_worker(loop, executor_work, (PyObject *)job) < 0) {
+        return -1;
+    }
+    loop->jobs_running++;
+    loop->runner->clock_holds++;
+    tac_list_append(&loop->running, &job->node);
+    tac_ctask_start(&job->task, &executor_ops, loop->runner, loop->nursery);
+    return 0;
 }
 
 /* What a Future cannot hold, or asyncio has another class for, is converted
@@ -391,11 +483,21 @@ tac_executor_count(const TacLoop *loop)
     return count;
 }
 
+int
+tac_executor_leave_behind(TacLoop *loop)
+{
+    if (tac_list_is_empty(&loop->jobs) || loop->jobs_busy != 0) {
+        return 0;
+    }
+    return executor_start_worker(loop, executor_work_off, (PyObject *)loop);
+}
+
 void
 tac_executor_drop_all(TacLoop *loop)
 {
     struct tac_list *node;
-    while ((node = tac_list_pop_front(&loop->jobs)) != NULL) {
+    bool drop = loop->errors != NULL || loop->jobs_busy == 0;
+    while (drop && (node = tac_list_pop_front(&loop->jobs)) != NULL) {
         Py_DECREF(tac_list_entry(node, TacExecutorJob, node));
     }
     while ((node = tac_list_pop_front(&loop->running)) != NULL) {
@@ -478,10 +580,43 @@ static PyType_Spec executor_spec = {
     .slots = executor_slots,
 };
 
+/* Module function: what the interpreter's exit waits for. */
+static PyObject *
+executor_wait_jobs(PyObject *module, PyObject *noargs)
+{
+    TacState *state = tac_state_of_module(module);
+    for (;;) {
+        executor_check_process(state);
+        if (state->executor_busy == 0) {
+            Py_RETURN_NONE;
+        }
+        if (state->executor_gate == NULL) {
+            state->executor_gate = tac_gate_new();
+        }
+        if (state->executor_gate == NULL
+            || (!tac_gate_pass(state->executor_gate)
+                && PyErr_CheckSignals() < 0))
+        {
+            return NULL;
+        }
+    }
+}
+
+static PyMethodDef executor_functions[] = {
+    {"wait_executor_jobs", executor_wait_jobs, METH_NOARGS,
+     "wait_executor_jobs($module, /)\n--\n\n"
+     "Block until no run_in_executor(None, ...) job of this process is in a\n"
+     "thread."},
+    {NULL},
+};
+
 int
 tac_executor_add_types(PyObject *module, TacState *state)
 {
     state->executor_job_type = (PyTypeObject *)PyType_FromModuleAndSpec(
         module, &executor_spec, NULL);
-    return state->executor_job_type == NULL ? -1 : 0;
+    if (state->executor_job_type == NULL) {
+        return -1;
+    }
+    return PyModule_AddFunctions(module, executor_functions);
 }

@@ -125,6 +125,9 @@ loop_dismantle(TacLoop *loop)
 static PyObject *
 loop_dismantle_method(TacLoop *loop, PyObject *noargs)
 {
+    if (loop->errors == NULL && tac_executor_leave_behind(loop) < 0) {
+        PyErr_WriteUnraisable((PyObject *)loop); /* then they are dropped */
+    }
     if (loop_dismantle(loop) < 0) {
         return NULL;
     }

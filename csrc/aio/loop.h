@@ -54,6 +54,8 @@ typedef struct TacLoop {
     struct tac_list jobs;    /* of TacExecutorJob.node, waiting for a thread */
     struct tac_list running; /* of the same, borrowed: their workers' */
     Py_ssize_t jobs_running;
+    Py_ssize_t jobs_busy;   /* workers in a job; those that ended it, but were
+                               not heard yet, are in jobs_running only */
     Py_ssize_t jobs_limit;  /* threads at a time */
     PyObject *jobs_waiter;  /* owned: a Future to resolve when none is left */
     PyObject *task_factory; /* owned or NULL */

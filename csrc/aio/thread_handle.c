@@ -1,76 +1,17 @@
 /* aio/thread_handle.c - the handle of call_soon_threadsafe, from 3.14 on.
  *
  * The GIL makes every look at a handle that does not run atomic, so a lock is
- * made only for those who have to wait for one that does: the gate.  It is
- * shut from its making to the end of the run that it was made for; a waiter
- * that gets through lets the next one through, and the last one frees it.
+ * made only for those who have to wait for one that does: the gate.
  *
  *   IDLE --run--> RUNNING --end of the outermost run--> IDLE, gate open
  *                  | ^
  *                  wait (from another thread): makes the gate
  *
  *   I1  gate != NULL  =>  depth != 0.
- *   I2  a gate is freed by whoever sees it open and without waiters.
- */
+ * */
 #include "aio/thread_handle.h"
 
-struct tac_gate {
-    PyThread_type_lock lock; /* held until the gate opens */
-    Py_ssize_t waiters;
-};
-
-/* The gate ---------------------------------------------------------------- */
-
-static struct tac_gate *
-gate_new(void)
-{
-    struct tac_gate *gate = PyMem_New(struct tac_gate, 1);
-    PyThread_type_lock lock = gate == NULL ? NULL : PyThread_allocate_lock();
-    if (lock == NULL) {
-        PyMem_Free(gate);
-        PyErr_NoMemory();
-        return NULL;
-    }
-    (void)PyThread_acquire_lock(lock, NOWAIT_LOCK); /* nobody else has it */
-    gate->lock = lock;
-    gate->waiters = 0;
-    return gate;
-}
-
-static void
-gate_free(struct tac_gate *gate)
-{
-    PyThread_free_lock(gate->lock);
-    PyMem_Free(gate);
-}
-
-static void
-gate_open(struct tac_gate *gate)
-{
-    PyThread_release_lock(gate->lock);
-    if (gate->waiters == 0) {
-        gate_free(gate);
-    }
-}
-
-/* Wait, without the GIL.  False: a signal came before the gate opened. */
-static bool
-gate_pass(struct tac_gate *gate)
-{
-    PyLockStatus status;
-    gate->waiters++;
-    Py_BEGIN_ALLOW_THREADS
-    status = PyThread_acquire_lock_timed(gate->lock, -1, 1);
-    Py_END_ALLOW_THREADS
-    gate->waiters--;
-    if (status != PY_LOCK_ACQUIRED
-        && !PyThread_acquire_lock(gate->lock, NOWAIT_LOCK))
-    {
-        return false;
-    }
-    gate_open(gate); /* for the next one */
-    return true;
-}
+#include "base/gate.h"
 
 /* The handle -------------------------------------------------------------- */
 
@@ -83,10 +24,10 @@ thread_handle_wait(TacThreadHandle *handle)
            && handle->thread != PyThread_get_thread_ident())
     {
         if (handle->gate == NULL) {
-            handle->gate = gate_new();
+            handle->gate = tac_gate_new();
         }
         if (handle->gate == NULL
-            || (!gate_pass(handle->gate) && PyErr_CheckSignals() < 0))
+            || (!tac_gate_pass(handle->gate) && PyErr_CheckSignals() < 0))
         {
             return -1;
         }
@@ -128,7 +69,7 @@ tac_thread_handle_run(TacThreadHandle *handle)
     if (handle->depth == 0 && handle->gate != NULL) {
         struct tac_gate *gate = handle->gate;
         handle->gate = NULL;
-        gate_open(gate);
+        tac_gate_open(gate);
     }
     return rc;
 }
