@@ -701,12 +701,14 @@ class LoopCore:
         callback: Callable[[*_Ts], object],
         *args: *_Ts,
         context: Context | None = None,
+        **kwargs: Any,
     ) -> asyncio.Handle: ...
     def call_soon_threadsafe(
         self,
         callback: Callable[[*_Ts], object],
         *args: *_Ts,
         context: Context | None = None,
+        **kwargs: Any,
     ) -> asyncio.Handle: ...
     def call_later(
         self,
@@ -714,6 +716,7 @@ class LoopCore:
         callback: Callable[[*_Ts], object],
         *args: *_Ts,
         context: Context | None = None,
+        **kwargs: Any,
     ) -> asyncio.TimerHandle: ...
     def call_at(
         self,
@@ -721,12 +724,14 @@ class LoopCore:
         callback: Callable[[*_Ts], object],
         *args: *_Ts,
         context: Context | None = None,
+        **kwargs: Any,
     ) -> asyncio.TimerHandle: ...
     def run_in_executor(
         self,
         executor: Executor | None,
         func: Callable[[*_Ts], _T],
         *args: *_Ts,
+        **kwargs: Any,
     ) -> asyncio.Future[_T]: ...
     def create_future(self) -> asyncio.Future[Any]: ...
     # kwargs: name, context; from 3.14 on eager_start and what a factory takes.

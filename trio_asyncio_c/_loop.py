@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import functools
 import os
 import sys
 import threading
@@ -247,15 +248,39 @@ class EventLoop(_core.LoopCore, asyncio.SelectorEventLoop):
             question.learn(answer)
         return answer
 
-    # Signals
+    # Functions with keyword arguments; asyncio's own take none
 
-    if sys.version_info < (3, 12):
-        # Later ones take the wake-up fd from child processes by themselves.
+    def add_reader(  # type: ignore[override]
+        self, fd: Any, callback: Any, *args: Any, **kwargs: Any
+    ) -> None:
+        """Run ``callback(*args, **kwargs)`` whenever `fd` can be read from.
 
-        def add_signal_handler(
-            self, sig: int, callback: Callable[..., object], *args: Any
-        ) -> None:
-            super().add_signal_handler(sig, callback, *args)
+        Flavor: sync. Thread-safe: no.
+        """
+        callback = functools.partial(callback, **kwargs) if kwargs else callback
+        super().add_reader(fd, callback, *args)
+
+    def add_writer(  # type: ignore[override]
+        self, fd: Any, callback: Any, *args: Any, **kwargs: Any
+    ) -> None:
+        """Run ``callback(*args, **kwargs)`` whenever `fd` can be written to.
+
+        Flavor: sync. Thread-safe: no.
+        """
+        callback = functools.partial(callback, **kwargs) if kwargs else callback
+        super().add_writer(fd, callback, *args)
+
+    def add_signal_handler(  # type: ignore[override]
+        self, sig: int, callback: Any, *args: Any, **kwargs: Any
+    ) -> None:
+        """Run ``callback(*args, **kwargs)`` when the process gets the signal `sig`.
+
+        Flavor: sync. Only in the main thread.
+        """
+        callback = functools.partial(callback, **kwargs) if kwargs else callback
+        super().add_signal_handler(sig, callback, *args)
+        if sys.version_info < (3, 12):
+            # Later ones take the wake-up fd from child processes by themselves.
             _run.wakeup_fds.add(self._csock.fileno())
 
     # Executors

@@ -20,7 +20,39 @@ struct call_args {
     PyObject *const *rest;
     Py_ssize_t rest_len;
     PyObject *context; /* NULL: a copy of the current one */
+    PyObject *kwargs;  /* owned dict, or NULL: the callback's own keywords */
+    PyObject *bound;   /* owned: the callback with them, or NULL */
 };
+
+static void
+call_fini(struct call_args *call)
+{
+    Py_CLEAR(call->kwargs);
+    Py_CLEAR(call->bound);
+}
+
+static int
+call_add_keyword(struct call_args *call, PyObject *name, PyObject *value)
+{
+    if (call->kwargs == NULL) {
+        call->kwargs = PyDict_New();
+    }
+    return call->kwargs == NULL
+               ? -1
+               : PyDict_SetItem(call->kwargs, name, value);
+}
+
+/* Let the callback have its own keywords. */
+static int
+call_bind_keywords(struct call_args *call)
+{
+    call->bound = tac_args_partial(call->callback, call->kwargs);
+    if (call->bound == NULL) {
+        return -1;
+    }
+    call->callback = call->bound;
+    return 0;
+}
 
 static int
 call_parse_keyword(struct call_args *call, TacState *state, PyObject *name,
@@ -41,11 +73,12 @@ call_parse_keyword(struct call_args *call, TacState *state, PyObject *name,
     {
         target = &call->time;
     }
-    if (target == NULL || *target != NULL) {
+    if (target == NULL) {
+        return call_add_keyword(call, name, value);
+    }
+    if (*target != NULL) {
         PyErr_Format(PyExc_TypeError,
-                     target == NULL
-                         ? "%s() got an unexpected keyword argument '%U'"
-                         : "%s() got multiple values for argument '%U'",
+                     "%s() got multiple values for argument '%U'",
                      call->method, name);
         return -1;
     }
@@ -98,7 +131,7 @@ call_parse(struct call_args *call, TacLoop *loop, PyObject *const *args,
                      call->method, no_time ? call->time_name : "callback");
         return -1;
     }
-    return 0;
+    return call->kwargs == NULL ? 0 : call_bind_keywords(call);
 }
 
 /* Debug mode: asyncio's own checks of thread and callback. */
@@ -198,6 +231,20 @@ call_push_running(TacLoop *loop, PyObject *const *args, Py_ssize_t nargs)
     return call_push(loop, handle);
 }
 
+static PyObject *
+call_push_any(TacLoop *loop, const struct call_args *call, PyObject *kwnames)
+{
+    if (loop->debug || call->rest_len > 1
+        || !tac_interp_is_task_step(loop->state, call->callback))
+    {
+        return call_push_handle(loop, call);
+    }
+    if (call->context != NULL && PyTuple_GET_SIZE(kwnames) == 1) {
+        Py_XSETREF(loop->state->aio_kwnames, Py_NewRef(kwnames));
+    }
+    return call_push_step(loop, call);
+}
+
 PyObject *
 tac_call_soon(TacLoop *loop, PyObject *const *args, Py_ssize_t nargs,
               PyObject *kwnames)
@@ -215,24 +262,15 @@ tac_call_soon(TacLoop *loop, PyObject *const *args, Py_ssize_t nargs,
     {
         return call_push_running(loop, args, nargs);
     }
-    if (call_parse(&call, loop, args, nargs, kwnames) < 0
-        || tac_loop_check_open(loop) < 0) {
-        return NULL;
-    }
-    if (loop->debug) {
-        if (call_check(loop, &call, true) < 0) {
-            return NULL;
-        }
-    }
-    else if (tac_interp_is_task_step(loop->state, call.callback)
-             && call.rest_len <= 1)
+    PyObject *handle = NULL;
+    if (call_parse(&call, loop, args, nargs, kwnames) == 0
+        && tac_loop_check_open(loop) == 0
+        && (!loop->debug || call_check(loop, &call, true) == 0))
     {
-        if (call.context != NULL && PyTuple_GET_SIZE(kwnames) == 1) {
-            Py_XSETREF(loop->state->aio_kwnames, Py_NewRef(kwnames));
-        }
-        return call_push_step(loop, &call);
+        handle = call_push_any(loop, &call, kwnames);
     }
-    return call_push_handle(loop, &call);
+    call_fini(&call);
+    return handle;
 }
 
 /* Handles of the kind that this interpreter's asyncio has for it. */
@@ -252,14 +290,15 @@ call_prepare_threadsafe(TacLoop *loop, PyObject *const *args,
                         Py_ssize_t nargs, PyObject *kwnames)
 {
     struct call_args call = {.method = "call_soon_threadsafe"};
-    if (call_parse(&call, loop, args, nargs, kwnames) < 0
-        || tac_loop_check_open(loop) < 0
-        || (loop->debug && call_check(loop, &call, false) < 0))
+    TacHandle *handle = NULL;
+    if (call_parse(&call, loop, args, nargs, kwnames) == 0
+        && tac_loop_check_open(loop) == 0
+        && (!loop->debug || call_check(loop, &call, false) == 0))
     {
-        return NULL;
+        handle = call_new_threadsafe(loop, call.callback, call.rest,
+                                     call.rest_len, call.context);
     }
-    TacHandle *handle = call_new_threadsafe(loop, call.callback, call.rest,
-                                            call.rest_len, call.context);
+    call_fini(&call);
     if (handle != NULL && !loop->runner->in_turns) {
         tac_handle_track(handle);
     }
@@ -282,6 +321,17 @@ tac_call_soon_threadsafe(TacLoop *loop, PyObject *const *args,
     return pushed;
 }
 
+/* The call is stock asyncio's call_at, whose checks come when the time is
+ * known.  0, or -1 with an exception. */
+static int
+call_check_timed(TacLoop *loop, const struct call_args *call)
+{
+    if (tac_loop_check_open(loop) < 0) {
+        return -1;
+    }
+    return loop->debug ? call_check(loop, call, true) : 0;
+}
+
 static PyObject *
 call_arm(TacLoop *loop, const struct call_args *call, double when_s)
 {
@@ -291,27 +341,56 @@ call_arm(TacLoop *loop, const struct call_args *call, double when_s)
                      call->method);
         return NULL;
     }
-    if (tac_loop_check_open(loop) < 0
-        || (loop->debug && call_check(loop, call, true) < 0))
-    {
-        return NULL;
-    }
     return (PyObject *)tac_timer_new(loop, when_s, call->callback,
                                      call->rest, call->rest_len,
                                      call->context);
 }
 
-/* Added as Python objects, as such clocks' errors would have it. */
-static PyObject *
-call_later_by_own_clock(TacLoop *loop, const struct call_args *call)
+/* now (stolen, or NULL with an exception) + delay, with the errors that
+ * Python has for what it cannot add.  0, or -1 with an exception. */
+static int
+call_add_objects(PyObject *now, PyObject *delay, double *when_s)
 {
-    PyObject *now = tac_own_clock_call(loop);
-    PyObject *when = now == NULL ? NULL : PyNumber_Add(now, call->time);
-    double when_s;
-    int rc = when == NULL ? -1 : tac_args_double(when, &when_s);
-    Py_XDECREF(now);
+    PyObject *when = now == NULL ? NULL : PyNumber_Add(now, delay);
+    int rc = when == NULL ? -1 : tac_args_double(when, when_s);
     Py_XDECREF(when);
-    return rc < 0 ? NULL : call_arm(loop, call, when_s);
+    Py_XDECREF(now);
+    return rc;
+}
+
+/* loop.time() + delay.  0, or -1 with an exception. */
+static int
+call_add_delay(TacLoop *loop, PyObject *delay, double *when_s)
+{
+    double now_s, delay_s;
+    if (tac_own_clock_is_set(loop)) {
+        return call_add_objects(tac_own_clock_call(loop), delay, when_s);
+    }
+    if (tac_loop_time(loop, &now_s) < 0) {
+        return -1;
+    }
+    if (!PyFloat_CheckExact(delay) && !PyLong_CheckExact(delay)) {
+        return call_add_objects(PyFloat_FromDouble(now_s), delay, when_s);
+    }
+    int rc = tac_args_double(delay, &delay_s);
+    *when_s = now_s + delay_s;
+    return rc;
+}
+
+/* The arguments of call_later and call_at.  0, or -1 with an exception. */
+static int
+call_parse_timed(struct call_args *call, TacLoop *loop,
+                 PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames,
+                 const char *none_message)
+{
+    if (call_parse(call, loop, args, nargs, kwnames) < 0) {
+        return -1;
+    }
+    if (call->time == Py_None) {
+        PyErr_SetString(PyExc_TypeError, none_message);
+        return -1;
+    }
+    return tac_own_clock_check(loop);
 }
 
 PyObject *
@@ -319,25 +398,18 @@ tac_call_later(TacLoop *loop, PyObject *const *args, Py_ssize_t nargs,
                PyObject *kwnames)
 {
     struct call_args call = {.method = "call_later", .time_name = "delay"};
-    double delay_s, now_s;
-    if (call_parse(&call, loop, args, nargs, kwnames) < 0) {
-        return NULL;
+    double when_s;
+    PyObject *handle = NULL;
+    if (call_parse_timed(&call, loop, args, nargs, kwnames,
+                         "delay must not be None")
+            == 0
+        && call_add_delay(loop, call.time, &when_s) == 0
+        && call_check_timed(loop, &call) == 0)
+    {
+        handle = call_arm(loop, &call, when_s);
     }
-    if (call.time == Py_None) {
-        PyErr_SetString(PyExc_TypeError, "delay must not be None");
-        return NULL;
-    }
-    if (tac_own_clock_check(loop) < 0) {
-        return NULL;
-    }
-    if (tac_own_clock_is_set(loop)) {
-        return call_later_by_own_clock(loop, &call);
-    }
-    if (tac_args_double(call.time, &delay_s) < 0
-        || tac_loop_time(loop, &now_s) < 0) {
-        return NULL;
-    }
-    return call_arm(loop, &call, now_s + delay_s);
+    call_fini(&call);
+    return handle;
 }
 
 PyObject *
@@ -346,18 +418,17 @@ tac_call_at(TacLoop *loop, PyObject *const *args, Py_ssize_t nargs,
 {
     struct call_args call = {.method = "call_at", .time_name = "when"};
     double when_s;
-    if (call_parse(&call, loop, args, nargs, kwnames) < 0) {
-        return NULL;
+    PyObject *handle = NULL;
+    if (call_parse_timed(&call, loop, args, nargs, kwnames,
+                         "when cannot be None")
+            == 0
+        && call_check_timed(loop, &call) == 0
+        && tac_args_double(call.time, &when_s) == 0)
+    {
+        handle = call_arm(loop, &call, when_s);
     }
-    if (call.time == Py_None) {
-        PyErr_SetString(PyExc_TypeError, "when cannot be None");
-        return NULL;
-    }
-    if (tac_own_clock_check(loop) < 0
-        || tac_args_double(call.time, &when_s) < 0) {
-        return NULL;
-    }
-    return call_arm(loop, &call, when_s);
+    call_fini(&call);
+    return handle;
 }
 
 PyObject *

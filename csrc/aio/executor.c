@@ -410,45 +410,29 @@ executor_is_ours(TacLoop *loop, PyObject *executor)
     return ours;
 }
 
-/* Some of run_in_executor's arguments are given by name, or missing. */
-static int
-executor_bind_names(PyObject *const *args, Py_ssize_t nargs,
-                    PyObject *kwnames, PyObject **bound)
+/* Call the loop's method for executors that are not the C one. */
+static PyObject *
+executor_run_other(TacLoop *loop, PyObject *const *args, Py_ssize_t nargs)
 {
-    static const char *const names[] = {"executor", "func", NULL};
-    static const struct tac_params params = {"run_in_executor", 2, 2, names};
-    bound[0] = bound[1] = NULL;
-    return tac_args_bind(&params, args, nargs, kwnames, bound);
+    PyObject *general =
+        PyObject_GetAttrString((PyObject *)loop, "_run_in_other_executor");
+    PyObject *future =
+        general == NULL ? NULL
+                        : PyObject_Vectorcall(general, args, nargs, NULL);
+    Py_XDECREF(general);
+    return future;
 }
 
-PyObject *
-tac_executor_run(TacLoop *loop, PyObject *const *args, Py_ssize_t nargs,
-                 PyObject *kwnames)
+/* `args`: the executor, the function, and its arguments. */
+static PyObject *
+executor_run(TacLoop *loop, PyObject *const *args, Py_ssize_t nargs)
 {
-    PyObject *bound[2]; /* borrowed: executor and function, given by name */
-    if (nargs < 2 || kwnames != NULL) {
-        if (executor_bind_names(args, nargs, kwnames, bound) < 0) {
-            return NULL;
-        }
-        args = bound;
-        nargs = 2;
-    }
     if (tac_loop_check_open(loop) < 0) {
         return NULL;
     }
     int ours = executor_is_ours(loop, args[0]);
-    if (ours < 0) {
-        return NULL;
-    }
-    if (!ours) {
-        PyObject *general = PyObject_GetAttrString(
-            (PyObject *)loop, "_run_in_other_executor");
-        PyObject *future =
-            general == NULL
-                ? NULL
-                : PyObject_Vectorcall(general, args, nargs, NULL);
-        Py_XDECREF(general);
-        return future;
+    if (ours <= 0) {
+        return ours < 0 ? NULL : executor_run_other(loop, args, nargs);
     }
     if (loop->debug) {
         PyObject *done = PyObject_CallMethod(
@@ -460,6 +444,91 @@ tac_executor_run(TacLoop *loop, PyObject *const *args, Py_ssize_t nargs,
         Py_DECREF(done);
     }
     return executor_submit(loop, args[1], args + 2, nargs - 2);
+}
+
+/* Sort the keywords: `bound` gets the executor and the function (borrowed),
+ * `own` the function's (owned dict, or NULL).  0, or -1. */
+static int
+executor_sort_names(PyObject *const *values, PyObject *kwnames,
+                    PyObject *bound[2], PyObject **own)
+{
+    static const char *const names[] = {"executor", "func"};
+    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(kwnames); i++) {
+        PyObject *name = PyTuple_GET_ITEM(kwnames, i);
+        int which = 0;
+        while (which < 2
+               && PyUnicode_CompareWithASCIIString(name, names[which]) != 0)
+        {
+            which++;
+        }
+        if (which < 2 && bound[which] != NULL) {
+            PyErr_Format(PyExc_TypeError,
+                         "run_in_executor() got multiple values for "
+                         "argument '%U'",
+                         name);
+            return -1;
+        }
+        if (which < 2) {
+            bound[which] = values[i];
+            continue;
+        }
+        if (*own == NULL) {
+            *own = PyDict_New();
+        }
+        if (*own == NULL || PyDict_SetItem(*own, name, values[i]) < 0) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
+/* Executor and function may be given by name, and the function has keywords
+ * of its own; or something is missing. */
+static PyObject *
+executor_run_named(TacLoop *loop, PyObject *const *args, Py_ssize_t nargs,
+                   PyObject *kwnames)
+{
+    PyObject *bound[2] = {nargs > 0 ? args[0] : NULL,
+                          nargs > 1 ? args[1] : NULL};
+    PyObject *own = NULL, *partial = NULL, *packed = NULL, *future = NULL;
+    if (kwnames != NULL
+        && executor_sort_names(args + nargs, kwnames, bound, &own) < 0)
+    {
+        goto done;
+    }
+    if (bound[0] == NULL || bound[1] == NULL) {
+        PyErr_Format(PyExc_TypeError,
+                     "run_in_executor() missing required argument '%s'",
+                     bound[0] == NULL ? "executor" : "func");
+        goto done;
+    }
+    partial = own == NULL ? Py_NewRef(bound[1])
+                          : tac_args_partial(bound[1], own);
+    Py_ssize_t rest = nargs > 2 ? nargs - 2 : 0;
+    packed = PyTuple_New(2 + rest);
+    if (partial == NULL || packed == NULL) {
+        goto done;
+    }
+    PyTuple_SET_ITEM(packed, 0, Py_NewRef(bound[0]));
+    PyTuple_SET_ITEM(packed, 1, Py_NewRef(partial));
+    for (Py_ssize_t i = 0; i < rest; i++) {
+        PyTuple_SET_ITEM(packed, 2 + i, Py_NewRef(args[2 + i]));
+    }
+    future = executor_run(loop, &PyTuple_GET_ITEM(packed, 0), 2 + rest);
+done:
+    Py_XDECREF(packed);
+    Py_XDECREF(partial);
+    Py_XDECREF(own);
+    return future;
+}
+
+PyObject *
+tac_executor_run(TacLoop *loop, PyObject *const *args, Py_ssize_t nargs,
+                 PyObject *kwnames)
+{
+    return nargs < 2 || kwnames != NULL
+               ? executor_run_named(loop, args, nargs, kwnames)
+               : executor_run(loop, args, nargs);
 }
 
 PyObject *

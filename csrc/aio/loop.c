@@ -475,30 +475,35 @@ loop_tp_dealloc(TacLoop *loop)
 
 static PyMethodDef loop_methods[] = {
     FAST_METHOD("call_soon", tac_call_soon,
-    "call_soon($self, callback, *args, context=None)\n--\n\n"
-    "Run callback(*args) in the next turn, after what is queued already.\n\n"
+    "call_soon($self, callback, *args, context=None, **kwargs)"
+    "\n--\n\n"
+    "Run callback(*args, **kwargs) in the next turn, after what is queued already.\n\n"
     "context: the contextvars.Context to run it in; None: a copy of the\n"
     "current one. Returns a Handle.\n"
     "Raises RuntimeError when the loop is closed.\n"
     "Flavor: sync. Thread-safe: no, see call_soon_threadsafe."),
     FAST_METHOD("call_soon_threadsafe", tac_call_soon_threadsafe,
-    "call_soon_threadsafe($self, callback, *args, context=None)\n--\n\n"
+    "call_soon_threadsafe($self, callback, *args, context=None, **kwargs)"
+    "\n--\n\n"
     "As call_soon, from any thread, and wake the loop if it sleeps.\n\n"
     "Keeps its place in the order of call_soon. Thread-safe: yes."),
     FAST_METHOD("call_later", tac_call_later,
-    "call_later($self, delay, callback, *args, context=None)\n--\n\n"
-    "Run callback(*args) after `delay` seconds.\n\n"
+    "call_later($self, delay, callback, *args, context=None, **kwargs)"
+    "\n--\n\n"
+    "Run callback(*args, **kwargs) after `delay` seconds.\n\n"
     "delay: int or float seconds; zero or less: in the next turn.\n"
     "Returns a TimerHandle. Equal times run in the order of the calls.\n"
     "Raises TypeError when delay is None, RuntimeError when the loop is\n"
     "closed. Flavor: sync. Thread-safe: no."),
     FAST_METHOD("call_at", tac_call_at,
-    "call_at($self, when, callback, *args, context=None)\n--\n\n"
-    "Run callback(*args) at `when`, in seconds of loop.time().\n\n"
+    "call_at($self, when, callback, *args, context=None, **kwargs)"
+    "\n--\n\n"
+    "Run callback(*args, **kwargs) at `when`, in seconds of loop.time().\n\n"
     "Returns a TimerHandle. Otherwise as call_later."),
     FAST_METHOD("run_in_executor", tac_executor_run,
-    "run_in_executor($self, executor, func, *args)\n--\n\n"
-    "Run func(*args) in another thread and return a Future of its outcome.\n\n"
+    "run_in_executor($self, executor, func, *args, **kwargs)"
+    "\n--\n\n"
+    "Run func(*args, **kwargs) in another thread and return a Future of its outcome.\n\n"
     "executor: a concurrent.futures.Executor, or None for the default one.\n"
     "Flavor: sync. Thread-safe: no."),
     FAST_METHOD("create_task", tac_create_task,

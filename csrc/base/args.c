@@ -95,3 +95,18 @@ tac_args_exit(const char *function, Py_ssize_t nargs)
     }
     return 0;
 }
+
+PyObject *
+tac_args_partial(PyObject *callable, PyObject *kwargs)
+{
+    PyObject *functools = PyImport_ImportModule("functools");
+    PyObject *type = functools == NULL
+                         ? NULL
+                         : PyObject_GetAttrString(functools, "partial");
+    PyObject *bound =
+        type == NULL ? NULL
+                     : PyObject_VectorcallDict(type, &callable, 1, kwargs);
+    Py_XDECREF(type);
+    Py_XDECREF(functools);
+    return bound;
+}

@@ -36,6 +36,9 @@ int tac_args_double(PyObject *obj, double *value);
  * exception.  Python code run here: arbitrary (fileno). */
 int tac_args_fd(PyObject *obj);
 
+/* functools.partial(callable, **kwargs).  Returns: new ref | NULL+exc. */
+PyObject *tac_args_partial(PyObject *callable, PyObject *kwargs);
+
 /* Check how many arguments an __exit__() or __aexit__() got.  Returns 0, or
  * -1 with TypeError. */
 int tac_args_exit(const char *function, Py_ssize_t nargs);

@@ -213,8 +213,6 @@ def test_the_context_is_not_copied_as_in_asyncio(loop):
 def test_bad_arguments(loop):
     with pytest.raises(TypeError):
         loop.run_in_executor(None)
-    with pytest.raises(TypeError):
-        loop.run_in_executor(None, print, flush=True)
     loop.set_debug(True)
     with pytest.raises(TypeError, match="a callable object was expected"):
         loop.run_in_executor(None, 5)
@@ -246,8 +244,10 @@ def test_arguments_by_name(loop):
         assert await loop.run_in_executor(None, func=int) == 0
         with pytest.raises(TypeError, match="func"):
             loop.run_in_executor(None)
-        with pytest.raises(TypeError, match="fun"):
+        with pytest.raises(TypeError, match="func"):
             loop.run_in_executor(None, fun=int)
+        with pytest.raises(TypeError, match="multiple values"):
+            loop.run_in_executor(None, int, func=int)
 
     loop.run_until_complete(main())
 
