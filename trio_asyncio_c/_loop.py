@@ -102,6 +102,8 @@ class EventLoop(_core.LoopCore, asyncio.SelectorEventLoop):
     def __init__(self, selector: Any = None, *, clock: Clock | None = None) -> None:
         if selector is not None:
             selector.close()
+        if self._runner is not None:
+            raise RuntimeError("an event loop cannot be initialised again")
         try:
             self._find_home(clock)
         except BaseException:
@@ -378,12 +380,14 @@ class EventLoop(_core.LoopCore, asyncio.SelectorEventLoop):
             return
         if self._has_trio_tasks():
             self._end_trio_tasks()
-        self._close_marked_fds()
-        if self._csock is not None:
-            _run.wakeup_fds.discard(self._csock.fileno())
-        super().close()
-        self._dismantle()
-        self._leave_home()
+        try:
+            self._close_marked_fds()
+            if self._csock is not None:
+                _run.wakeup_fds.discard(self._csock.fileno())
+            super().close()
+        finally:  # whatever was done to the attributes of this object
+            self._dismantle()
+            self._leave_home()
 
     def _leave_home(self) -> None:
         """Let the runner's main task end, and close the runner."""

@@ -57,19 +57,15 @@ def warn_slow_callback(handle: Any, seconds: float) -> None:
 
 
 class _ProbeLoop:
-    """As much of a loop as a new Task needs; remembers what the Task schedules."""
+    """As much of a loop as a new Task needs; the C code is shown what it schedules."""
 
-    def __init__(self) -> None:
-        self.step: Any = None
+    call_soon = _core.learn_asyncio
 
     def get_debug(self) -> bool:
         return False
 
     def is_running(self) -> bool:
         return False
-
-    def call_soon(self, callback: Any, *args: object, context: object = None) -> None:
-        self.step = callback
 
 
 async def _do_nothing() -> None:
@@ -78,12 +74,10 @@ async def _do_nothing() -> None:
 
 def learn_asyncio() -> None:
     """Show the C code what this interpreter's Tasks pass to `call_soon`."""
-    probe = _ProbeLoop()
     coro = _do_nothing()
-    task: Any = asyncio.Task(coro, loop=probe)  # type: ignore[arg-type]
+    # With a name, or it would take "Task-1" away from the program's first one.
+    task: Any = asyncio.Task(coro, loop=_ProbeLoop(), name="probe")  # type: ignore[arg-type]
     task._log_destroy_pending = False
-    future_type = getattr(asyncio.futures, "_CFuture", None)
-    _core.learn_asyncio(task, probe.step, future_type)
     coro.close()
 
 

@@ -96,14 +96,23 @@ call_parse_keywords(struct call_args *call, TacState *state,
             return -1;
         }
     }
-    if (call->context != NULL && !PyContext_CheckExact(call->context)) {
-        PyErr_Format(PyExc_TypeError,
-                     "%s() needs a contextvars.Context as context, not "
-                     "%.200s",
-                     call->method, Py_TYPE(call->context)->tp_name);
-        return -1;
-    }
     return 0;
+}
+
+static void
+call_missing(const struct call_args *call)
+{
+    const char *time = call->time == NULL ? call->time_name : NULL;
+    if (time != NULL && call->callback == NULL) {
+        PyErr_Format(PyExc_TypeError,
+                     "%s() missing 2 required positional arguments: "
+                     "'%s' and 'callback'",
+                     call->method, time);
+        return;
+    }
+    PyErr_Format(PyExc_TypeError,
+                 "%s() missing 1 required positional argument: '%s'",
+                 call->method, time != NULL ? time : "callback");
 }
 
 static int
@@ -126,9 +135,7 @@ call_parse(struct call_args *call, TacLoop *loop, PyObject *const *args,
     }
     bool no_time = call->time_name != NULL && call->time == NULL;
     if (no_time || call->callback == NULL) {
-        PyErr_Format(PyExc_TypeError,
-                     "%s() missing 1 required positional argument: '%s'",
-                     call->method, no_time ? call->time_name : "callback");
+        call_missing(call);
         return -1;
     }
     return call->kwargs == NULL ? 0 : call_bind_keywords(call);
@@ -148,7 +155,9 @@ call_check(TacLoop *loop, const struct call_args *call, bool check_thread)
         }
         Py_DECREF(done);
     }
-    PyObject *method = PyUnicode_FromString(call->method);
+    /* asyncio's call_later is its call_at. */
+    PyObject *method = PyUnicode_FromString(
+        call->time_name == NULL ? call->method : "call_at");
     if (method == NULL) {
         return -1;
     }
@@ -181,19 +190,15 @@ call_push_handle(TacLoop *loop, const struct call_args *call)
     return call_push(loop, handle);
 }
 
-/* A Task's step: nobody keeps the handle, so there is none. */
+/* A Task's step(context=...) or wake-up(future, context=...): nobody keeps the
+ * handle, so there is none. */
 static PyObject *
-call_push_step(TacLoop *loop, const struct call_args *call)
+call_push_step(TacLoop *loop, PyObject *const *args, Py_ssize_t nargs)
 {
-    PyObject *context = call->context == NULL ? PyContext_CopyCurrent()
-                                              : Py_NewRef(call->context);
-    if (context == NULL) {
-        return NULL;
-    }
     struct tac_ring_item item = {
-        .object = Py_NewRef(call->callback),
-        .context = context,
-        .arg = call->rest_len == 0 ? NULL : Py_NewRef(call->rest[0]),
+        .object = Py_NewRef(args[0]),
+        .context = Py_NewRef(args[nargs]),
+        .arg = nargs == 1 ? NULL : Py_NewRef(args[1]),
         .kind = TAC_RING_STEP,
     };
     if (tac_loop_push(loop, item) < 0) {
@@ -203,7 +208,8 @@ call_push_step(TacLoop *loop, const struct call_args *call)
 }
 
 /* call_soon(step, [future,] context=...), as the C Task calls it: always with
- * the same tuple of names, whose "context" is not the interned one. */
+ * the same tuple of names.  Python code that passes a step on, such as an
+ * override of call_soon, has another tuple, and may keep the handle. */
 static inline bool
 call_is_task_step(TacLoop *loop, PyObject *const *args, Py_ssize_t nargs,
                   PyObject *kwnames)
@@ -231,35 +237,15 @@ call_push_running(TacLoop *loop, PyObject *const *args, Py_ssize_t nargs)
     return call_push(loop, handle);
 }
 
-static PyObject *
-call_push_any(TacLoop *loop, const struct call_args *call, PyObject *kwnames)
-{
-    if (loop->debug || call->rest_len > 1
-        || !tac_interp_is_task_step(loop->state, call->callback))
-    {
-        return call_push_handle(loop, call);
-    }
-    if (call->context != NULL && PyTuple_GET_SIZE(kwnames) == 1) {
-        Py_XSETREF(loop->state->aio_kwnames, Py_NewRef(kwnames));
-    }
-    return call_push_step(loop, call);
-}
-
 PyObject *
 tac_call_soon(TacLoop *loop, PyObject *const *args, Py_ssize_t nargs,
               PyObject *kwnames)
 {
     if (kwnames != NULL && call_is_task_step(loop, args, nargs, kwnames)) {
-        struct call_args step = {.callback = args[0],
-                                 .rest = args + 1,
-                                 .rest_len = nargs - 1,
-                                 .context = args[nargs]};
-        return call_push_step(loop, &step);
+        return call_push_step(loop, args, nargs);
     }
     struct call_args call = {.method = "call_soon"};
-    if (call_is_plain(loop, nargs, kwnames)
-        && !tac_interp_is_task_step(loop->state, args[0]))
-    {
+    if (call_is_plain(loop, nargs, kwnames)) {
         return call_push_running(loop, args, nargs);
     }
     PyObject *handle = NULL;
@@ -267,7 +253,7 @@ tac_call_soon(TacLoop *loop, PyObject *const *args, Py_ssize_t nargs,
         && tac_loop_check_open(loop) == 0
         && (!loop->debug || call_check(loop, &call, true) == 0))
     {
-        handle = call_push_any(loop, &call, kwnames);
+        handle = call_push_handle(loop, &call);
     }
     call_fini(&call);
     return handle;

@@ -374,7 +374,8 @@ executor_submit(TacLoop *loop, PyObject *fn, PyObject *const *args,
                 Py_ssize_t nargs)
 {
     TacExecutorJob *job = executor_job_new(loop, fn, args, nargs);
-    if (job == NULL) {
+    if (job == NULL || tac_loop_check_open(loop) < 0) {
+        Py_XDECREF(job); /* create_future() can have closed the loop */
         return NULL;
     }
     PyObject *future = Py_NewRef(job->future);

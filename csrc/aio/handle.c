@@ -177,12 +177,66 @@ tac_handle_report(PyObject *handle, TacState *state)
         return -1;
     }
     PyObject *exc = PyErr_GetRaisedException();
+    PyObject *outer = PyErr_GetHandledException();
     PyObject *args[2] = {handle, exc}; /* borrowed */
+    /* As in an except clause: exception handlers ask sys.exc_info(). */
+    PyErr_SetHandledException(exc);
     PyObject *result =
         PyObject_Vectorcall(state->hook_handle_context, args, 2, NULL);
+    PyErr_SetHandledException(outer);
+    Py_XDECREF(outer);
     Py_DECREF(exc);
     Py_XDECREF(result);
     return result == NULL ? -1 : 0;
+}
+
+static PyObject *
+handle_call(PyObject *callback, PyObject *args)
+{
+    return args == NULL
+               ? PyObject_CallNoArgs(callback)
+               : PyObject_Vectorcall(callback, &PyTuple_GET_ITEM(args, 0),
+                                     PyTuple_GET_SIZE(args), NULL);
+}
+
+/* Returns: new ref | NULL+exc. */
+static PyObject *
+handle_call_in_context(PyObject *context, PyObject *callback, PyObject *args)
+{
+    if (PyContext_Enter(context) < 0) {
+        return NULL;
+    }
+    PyObject *result = handle_call(callback, args);
+    PyObject *exc = result == NULL ? PyErr_GetRaisedException() : NULL;
+    if (PyContext_Exit(context) < 0) {
+        Py_CLEAR(result);
+    }
+    if (exc != NULL) {
+        PyErr_SetRaisedException(exc);
+    }
+    return result;
+}
+
+/* asyncio takes whatever has a run() for a context, and reports what has
+ * none when the callback is due.  Returns: new ref | NULL+exc. */
+static PyObject *
+handle_call_in_other(PyObject *context, PyObject *callback, PyObject *args)
+{
+    Py_ssize_t nargs = args == NULL ? 0 : PyTuple_GET_SIZE(args);
+    PyObject *run = PyObject_GetAttrString(context, "run");
+    PyObject *packed = run == NULL ? NULL : PyTuple_New(nargs + 1);
+    PyObject *result = NULL;
+    if (packed != NULL) {
+        PyTuple_SET_ITEM(packed, 0, Py_NewRef(callback));
+        for (Py_ssize_t i = 0; i < nargs; i++) {
+            PyTuple_SET_ITEM(packed, i + 1,
+                             Py_NewRef(PyTuple_GET_ITEM(args, i)));
+        }
+        result = PyObject_CallObject(run, packed);
+    }
+    Py_XDECREF(packed);
+    Py_XDECREF(run);
+    return result;
 }
 
 int
@@ -203,27 +257,12 @@ tac_handle_run_unlocked(TacHandle *handle)
     PyObject *args = Py_XNewRef(handle->args);
     PyObject *context = Py_NewRef(handle->context);
     TacState *state = handle->loop->state;
-    PyObject *result = NULL;
-    int rc = 0;
-
-    if (PyContext_Enter(context) == 0) {
-        result = args == NULL
-                     ? PyObject_CallNoArgs(callback)
-                     : PyObject_Vectorcall(callback,
-                                           &PyTuple_GET_ITEM(args, 0),
-                                           PyTuple_GET_SIZE(args), NULL);
-        if (result != NULL) {
-            rc = PyContext_Exit(context);
-        }
-        else {
-            PyObject *exc = PyErr_GetRaisedException();
-            rc = PyContext_Exit(context);
-            PyErr_SetRaisedException(exc);
-        }
-    }
-    if (result == NULL || rc < 0) {
-        rc = tac_handle_report((PyObject *)handle, state);
-    }
+    PyObject *result =
+        PyContext_CheckExact(context)
+            ? handle_call_in_context(context, callback, args)
+            : handle_call_in_other(context, callback, args);
+    int rc = result == NULL ? tac_handle_report((PyObject *)handle, state)
+                            : 0;
     Py_XDECREF(result);
     Py_DECREF(context);
     Py_XDECREF(args);
@@ -263,6 +302,8 @@ tac_handle_traverse(TacHandle *handle, visitproc visit, void *arg)
     return 0;
 }
 
+/* The loop stays till dealloc: it still has us in its lists, and its own
+ * clearing breaks every cycle through it. */
 int
 tac_handle_clear(TacHandle *handle)
 {
@@ -272,7 +313,6 @@ tac_handle_clear(TacHandle *handle)
     Py_CLEAR(handle->context);
     Py_CLEAR(handle->source_traceback);
     Py_CLEAR(handle->repr);
-    Py_CLEAR(handle->loop);
     return 0;
 }
 
@@ -303,6 +343,7 @@ tac_handle_dealloc(TacHandle *handle)
         PyObject_ClearWeakRefs((PyObject *)handle);
     }
     (void)tac_handle_clear(handle);
+    Py_CLEAR(handle->loop);
     if (state != NULL) {
         state->counts.handles--;
     }
@@ -470,8 +511,10 @@ static PyType_Slot handle_slots[] = {
 static PyType_Spec handle_spec = {
     .name = "trio_asyncio_c.Handle",
     .basicsize = sizeof(TacHandle),
+    /* Immutable, or assigning __class__ would make it a subclass's, whose
+     * dealloc does not know that the collector may not know the handle. */
     .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_BASETYPE
-             | Py_TPFLAGS_DISALLOW_INSTANTIATION,
+             | Py_TPFLAGS_DISALLOW_INSTANTIATION | Py_TPFLAGS_IMMUTABLETYPE,
     .slots = handle_slots,
 };
 

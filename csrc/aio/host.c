@@ -116,13 +116,12 @@ host_warn_if_slow(TacLoop *loop, PyObject *handle, double seconds)
     TacState *state = loop->state;
     PyObject *limit = PyObject_GetAttr((PyObject *)loop,
                                        state->str_slow_callback_duration);
-    double limit_s = limit == NULL ? -1.0 : PyFloat_AsDouble(limit);
+    PyObject *took = limit == NULL ? NULL : PyFloat_FromDouble(seconds);
+    int slow = took == NULL ? -1 : PyObject_RichCompareBool(took, limit, Py_GE);
+    Py_XDECREF(took);
     Py_XDECREF(limit);
-    if (PyErr_Occurred()) {
-        return -1;
-    }
-    if (seconds < limit_s || state->hook_slow_callback == NULL) {
-        return 0;
+    if (slow <= 0 || state->hook_slow_callback == NULL) {
+        return slow < 0 ? -1 : 0;
     }
     PyObject *result = PyObject_CallFunction(state->hook_slow_callback, "Od",
                                              handle, seconds);
@@ -171,10 +170,10 @@ host_watch_item(TacLoop *loop, const struct tac_ring_item *item)
     if (rc == 0) {
         rc = host_now(loop, &ended_s);
     }
-    PyObject *exc = PyErr_GetRaisedException();
     if (rc == 0) {
         rc = host_warn_if_slow(loop, item->object, ended_s - began_s);
     }
+    PyObject *exc = PyErr_GetRaisedException();
     if (host_set_current_handle(loop, Py_None) < 0) {
         rc = -1;
     }

@@ -4,16 +4,24 @@
 #include "base/compat.h"
 
 static int
-interp_learn_task(TacState *state, PyObject *task, PyObject *step)
+interp_learn_step(TacState *state, PyObject *step, PyObject *kwnames)
 {
     /* A Task written in Python passes a bound method: nothing to learn. */
-    if (strstr(Py_TYPE(step)->tp_name, "TaskStepMethWrapper") == NULL) {
+    if (strstr(Py_TYPE(step)->tp_name, "TaskStepMethWrapper") == NULL
+        || kwnames == NULL)
+    {
         return 0;
+    }
+    PyObject *task = PyObject_GetAttrString(step, "__self__");
+    if (task == NULL) {
+        return -1;
     }
     Py_XSETREF(state->aio_step_type,
                (PyTypeObject *)Py_NewRef((PyObject *)Py_TYPE(step)));
     Py_XSETREF(state->aio_task_type,
                (PyTypeObject *)Py_NewRef((PyObject *)Py_TYPE(task)));
+    Py_XSETREF(state->aio_kwnames, Py_NewRef(kwnames));
+    Py_DECREF(task);
     return 0;
 }
 
@@ -36,6 +44,21 @@ interp_learn_time(TacState *state)
     return 0;
 }
 
+/* The class of Futures that are in C, if this interpreter has one. */
+static int
+interp_learn_future(TacState *state, PyObject *futures)
+{
+    PyObject *type = PyObject_GetAttrString(futures, "_CFuture");
+    if (type == NULL) {
+        PyErr_Clear();
+    }
+    else if (PyType_Check(type)) {
+        Py_XSETREF(state->aio_future_type, (PyTypeObject *)Py_NewRef(type));
+    }
+    Py_XDECREF(type);
+    return 0;
+}
+
 static int
 interp_learn_modules(TacState *state)
 {
@@ -50,7 +73,7 @@ interp_learn_modules(TacState *state)
         Py_XSETREF(state->aio_tasks_dict, Py_NewRef(PyModule_GetDict(tasks)));
         state->aio_locks_handles =
             PyObject_HasAttrString(events, "_ThreadSafeHandle");
-        rc = 0;
+        rc = interp_learn_future(state, futures);
     }
     Py_XDECREF(tasks);
     Py_XDECREF(futures);
@@ -76,8 +99,7 @@ interp_learn_exceptions(TacState *state)
 }
 
 int
-tac_interp_learn(TacState *state, PyObject *task, PyObject *step,
-                 PyObject *future_type)
+tac_interp_learn(TacState *state, PyObject *step, PyObject *kwnames)
 {
     if (interp_learn_modules(state) < 0
         || interp_learn_exceptions(state) < 0
@@ -85,11 +107,7 @@ tac_interp_learn(TacState *state, PyObject *task, PyObject *step,
     {
         return -1;
     }
-    if (PyType_Check(future_type)) {
-        Py_XSETREF(state->aio_future_type,
-                   (PyTypeObject *)Py_NewRef(future_type));
-    }
-    return interp_learn_task(state, task, step);
+    return interp_learn_step(state, step, kwnames);
 }
 
 bool

@@ -1,10 +1,11 @@
 /* aio/interp.h - what the loop knows of the interpreter's own asyncio.
  *
  * CPython's C Tasks schedule their steps by call_soon with an object of a
- * private type, and their wake-ups with a builtin method.  They drop the
- * handle that they get, so for them none is made.  Both are learnt from a
- * Task when the first loop is made; under another Task implementation
- * nothing is recognised, and everything goes the general way.
+ * private type, and their wake-ups with a builtin method, both with a tuple of
+ * keyword names that only they have.  They drop the handle that they get, so
+ * for them none is made.  All of it is learnt from a Task when the package is
+ * imported; under another Task implementation nothing is recognised, and
+ * everything goes the general way.
  *
  * Owns: references in the state.   Threads: any that hold the GIL.
  * Python code run here: none after learning.
@@ -17,10 +18,9 @@
 #include <stdbool.h>
 #include <string.h>
 
-/* Learn from an asyncio Task's step callback, and the class of Futures that
- * are in C, or None.  0, or -1 with an exception. */
-int tac_interp_learn(TacState *state, PyObject *task, PyObject *step,
-                     PyObject *future_type);
+/* Learn from what an asyncio Task passes to call_soon: its step, and the names
+ * of the keywords (NULL: none).  0, or -1 with an exception. */
+int tac_interp_learn(TacState *state, PyObject *step, PyObject *kwnames);
 
 /* Is `callback` a C Task's wake-up?  Slow way of the check below. */
 bool tac_interp_is_new_wakeup(TacState *state, PyObject *callback);

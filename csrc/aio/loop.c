@@ -23,10 +23,13 @@
 /* Pushing ----------------------------------------------------------------- */
 
 int
-tac_loop_push_failed(struct tac_ring_item *item)
+tac_loop_push_failed(TacLoop *loop, struct tac_ring_item *item)
 {
+    bool closed = loop->host.runner == NULL;
     tac_ring_item_drop(item);
-    PyErr_NoMemory();
+    if (!closed || tac_loop_check_open(loop) == 0) {
+        PyErr_NoMemory();
+    }
     return -1;
 }
 
@@ -74,6 +77,17 @@ tac_loop_time(TacLoop *loop, double *now_s)
 
 /* Attaching and dismantling ----------------------------------------------- */
 
+/* Is it an open nursery of a runner? */
+static bool
+loop_is_home(const TacState *state, PyObject *obj, const TacRunner *runner)
+{
+    if (!PyObject_TypeCheck(obj, state->nursery_type)) {
+        return false;
+    }
+    const TacNursery *nursery = (TacNursery *)obj;
+    return !nursery->closed && nursery->parent_task->base.runner == runner;
+}
+
 static PyObject *
 loop_attach(TacLoop *loop, PyObject *args)
 {
@@ -84,9 +98,11 @@ loop_attach(TacLoop *loop, PyObject *args)
         return NULL;
     }
     TacRunner *runner = ((TacNursery *)nursery)->parent_task->base.runner;
-    bool bad_errors =
-        errors != Py_None && !PyObject_TypeCheck(errors, type);
-    if (loop->runner != NULL || runner == NULL || bad_errors) {
+    if (loop->runner != NULL || runner == NULL
+        || !loop_is_home(loop->state, nursery, runner)
+        || !loop_is_home(loop->state, calls, runner)
+        || (errors != Py_None && !loop_is_home(loop->state, errors, runner)))
+    {
         PyErr_SetString(PyExc_RuntimeError,
                         "a loop is attached once, to an open nursery");
         return NULL;
@@ -304,17 +320,17 @@ loop_set_task_home(PyObject *module, PyObject *home)
     return old == NULL ? Py_NewRef(Py_None) : old;
 }
 
-/* Module function: learn from a Task's first step callback. */
+/* Module function: the call_soon of a loop that only learns. */
 static PyObject *
-loop_learn_asyncio(PyObject *module, PyObject *args)
+loop_learn_asyncio(PyObject *module, PyObject *const *args, Py_ssize_t nargs,
+                   PyObject *kwnames)
 {
-    PyObject *task, *step, *future_type;
-    if (!PyArg_ParseTuple(args, "OOO:learn_asyncio", &task, &step,
-                          &future_type)
-        || tac_interp_learn(tac_state_of_module(module), task, step,
-                            future_type)
-               < 0)
-    {
+    if (nargs == 0) {
+        PyErr_SetString(PyExc_TypeError,
+                        "learn_asyncio() needs a Task's step");
+        return NULL;
+    }
+    if (tac_interp_learn(tac_state_of_module(module), args[0], kwnames) < 0) {
         return NULL;
     }
     Py_RETURN_NONE;
@@ -635,10 +651,10 @@ static PyMethodDef loop_functions[] = {
      "set_task_home($module, loop, /)\n--\n\n"
      "Make `loop` (or None) the running loop of the current Trio task and of\n"
      "the tasks that it spawns; returns the old one."},
-    {"learn_asyncio", loop_learn_asyncio, METH_VARARGS,
-     "learn_asyncio($module, task, step, future_type, /)\n--\n\n"
-     "Learn what an asyncio Task passes to call_soon, and which class a\n"
-     "Future written in C is of; None: there is none."},
+    {"learn_asyncio", (PyCFunction)(void (*)(void))loop_learn_asyncio,
+     METH_FASTCALL | METH_KEYWORDS,
+     "learn_asyncio($module, step, /, *args, context=None)\n--\n\n"
+     "Learn what an asyncio Task passes to call_soon, by being one."},
     {NULL},
 };
 

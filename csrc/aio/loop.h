@@ -67,17 +67,18 @@ typedef struct TacLoop {
     bool halted;
 } TacLoop;
 
-/* The references of an item are dropped; -1 with MemoryError. */
-int tac_loop_push_failed(struct tac_ring_item *item);
+/* The references of an item are dropped; -1 with "Event loop is closed", if
+ * that is why it was not pushed, else MemoryError. */
+int tac_loop_push_failed(TacLoop *loop, struct tac_ring_item *item);
 
 /* Push an item, stealing its references, and see to its being run.  0, or
- * -1 with MemoryError (the references are dropped).  Any thread with the GIL.
- * Python code: none but for that. */
+ * -1 with an exception (the references are dropped).  Any thread with the
+ * GIL.  Python code: none but for that. */
 static inline int
 tac_loop_push(TacLoop *loop, struct tac_ring_item item)
 {
     if (loop->host.runner == NULL || tac_ring_push(&loop->ring, &item) < 0) {
-        return tac_loop_push_failed(&item);
+        return tac_loop_push_failed(loop, &item);
     }
     if (!loop->halted && !tac_list_is_linked(&loop->host.run_node)) {
         tac_task_make_runnable(&loop->host);

@@ -366,7 +366,8 @@ reader_add(TacLoop *loop, const struct tac_params *params,
         return NULL;
     }
     TacHandle *handle = reader_new_handle(loop, params, args, nargs, kwnames);
-    if (handle == NULL) {
+    if (handle == NULL || tac_loop_check_open(loop) < 0) { /* fileno() can */
+        Py_XDECREF(handle);
         return NULL;
     }
     TacFdWatch *fdw = fd < table->capacity ? table->items[fd] : NULL;

@@ -40,7 +40,10 @@ timer_fire(struct tac_timer *timer)
 static int
 timer_arm(TacTimerHandle *handle, TacLoop *loop)
 {
-    if (tac_own_clock_arm(loop, &handle->timer, handle->when_s) < 0) {
+    /* Making the handle can run code, which may have closed the loop. */
+    if (tac_loop_check_open(loop) < 0
+        || tac_own_clock_arm(loop, &handle->timer, handle->when_s) < 0)
+    {
         return -1;
     }
     tac_list_append(&loop->timers, &handle->node);
@@ -105,6 +108,7 @@ timer_tp_dealloc(TacTimerHandle *handle)
         PyObject_ClearWeakRefs((PyObject *)handle);
     }
     (void)tac_handle_clear(&handle->base);
+    Py_CLEAR(handle->base.loop);
     if (state != NULL) {
         state->counts.handles--;
     }
@@ -149,13 +153,19 @@ timer_repr_info(TacTimerHandle *handle, PyObject *noargs)
     return info;
 }
 
+/* Both are held meanwhile: an __eq__ may cancel the handles they are of. */
 static int
 timer_object_equal(PyObject *left, PyObject *right)
 {
     if (left == NULL || right == NULL) {
         return left == right;
     }
-    return PyObject_RichCompareBool(left, right, Py_EQ);
+    Py_INCREF(left);
+    Py_INCREF(right);
+    int equal = PyObject_RichCompareBool(left, right, Py_EQ);
+    Py_DECREF(right);
+    Py_DECREF(left);
+    return equal;
 }
 
 /* 1, 0, or -1 with an exception. */
@@ -267,7 +277,7 @@ static PyType_Spec timer_spec = {
     .name = "trio_asyncio_c.TimerHandle",
     .basicsize = sizeof(TacTimerHandle),
     .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC
-             | Py_TPFLAGS_DISALLOW_INSTANTIATION,
+             | Py_TPFLAGS_DISALLOW_INSTANTIATION | Py_TPFLAGS_IMMUTABLETYPE,
     .slots = timer_slots,
 };
 

@@ -163,8 +163,6 @@ def test_named_arguments(loop):
 def test_bad_arguments(loop):
     with pytest.raises(TypeError, match="missing 1 required"):
         loop.call_soon()
-    with pytest.raises(TypeError, match="contextvars.Context"):
-        loop.call_soon(print, context={})
 
 
 def test_handle_is_like_asyncios(loop):

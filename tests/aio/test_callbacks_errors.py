@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 
 import pytest
 
-from trio_asyncio_c import _core
+from trio_asyncio_c import EventLoop, _core
 
 from ._helpers import run_briefly
 
@@ -114,3 +115,26 @@ def test_awaiting_a_trio_function_in_a_task_names_the_way(loop):
             await _core.sleep(1)
 
     loop.run_until_complete(main())
+
+
+def test_the_exception_handler_is_in_an_except_clause():
+    # asyncio.Handle calls it in one: handlers use logging.exception() and the like.
+    def attempt(loop):
+        seen = []
+
+        def handler(loop, context):
+            seen.append(sys.exc_info()[1] is context["exception"])
+            raise SystemExit(5)
+
+        loop.set_exception_handler(handler)
+        loop.call_soon(fail, ValueError("x"))
+        with pytest.raises(SystemExit) as info:
+            loop.run_forever()
+        seen.append(type(info.value.__context__).__name__)
+        seen.append(sys.exc_info()[1])
+        loop.close()
+        return seen
+
+    expected = attempt(asyncio.SelectorEventLoop())
+    assert expected == [True, "ValueError", None]
+    assert attempt(EventLoop()) == expected
