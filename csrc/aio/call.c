@@ -358,9 +358,11 @@ call_add_delay(TacLoop *loop, PyObject *delay, double *when_s)
     if (!PyFloat_CheckExact(delay) && !PyLong_CheckExact(delay)) {
         return call_add_objects(PyFloat_FromDouble(now_s), delay, when_s);
     }
-    int rc = tac_args_double(delay, &delay_s);
+    if (tac_args_double(delay, &delay_s) < 0) {
+        return -1;
+    }
     *when_s = now_s + delay_s;
-    return rc;
+    return 0;
 }
 
 /* The arguments of call_later and call_at.  0, or -1 with an exception. */

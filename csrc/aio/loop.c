@@ -23,14 +23,22 @@
 /* Pushing ----------------------------------------------------------------- */
 
 int
-tac_loop_push_failed(TacLoop *loop, struct tac_ring_item *item)
+tac_loop_refuse(TacLoop *loop)
 {
-    bool closed = loop->host.runner == NULL;
-    tac_ring_item_drop(item);
-    if (!closed || tac_loop_check_open(loop) == 0) {
+    if (tac_loop_check_open(loop) == 0) {
         PyErr_NoMemory();
     }
     return -1;
+}
+
+int
+tac_loop_push_failed(TacLoop *loop, struct tac_ring_item *item)
+{
+    int rc = tac_loop_refuse(loop);
+    PyObject *exc = PyErr_GetRaisedException();
+    tac_ring_item_drop(item); /* runs code */
+    PyErr_SetRaisedException(exc);
+    return rc;
 }
 
 int

@@ -67,8 +67,11 @@ typedef struct TacLoop {
     bool halted;
 } TacLoop;
 
-/* The references of an item are dropped; -1 with "Event loop is closed", if
- * that is why it was not pushed, else MemoryError. */
+/* -1 with "Event loop is closed", if that is why a push failed, else with
+ * MemoryError. */
+int tac_loop_refuse(TacLoop *loop);
+
+/* The same, for an item whose references are dropped. */
 int tac_loop_push_failed(TacLoop *loop, struct tac_ring_item *item);
 
 /* Push an item, stealing its references, and see to its being run.  0, or
@@ -93,8 +96,7 @@ tac_loop_push_handle(TacLoop *loop, PyObject *handle)
     if (loop->host.runner == NULL
         || tac_ring_push_handle(&loop->ring, handle) < 0)
     {
-        PyErr_NoMemory();
-        return -1;
+        return tac_loop_refuse(loop);
     }
     Py_INCREF(handle);
     if (!loop->halted && !tac_list_is_linked(&loop->host.run_node)) {

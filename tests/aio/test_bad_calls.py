@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import inspect
 import itertools
 import math
 import re
@@ -80,13 +79,17 @@ TAKES_KEYWORDS = {
     "call_later",
     "call_at",
     "run_in_executor",
+    "add_reader",
+    "add_writer",
+    "add_signal_handler",
 }
 
 
 def different(name, args, kwargs):
     """Say whether a call is answered differently on purpose."""
     # Arguments of the callback by name: an extension.
-    if name in TAKES_KEYWORDS and not kwargs.keys() <= {"context"}:
+    own = set() if name.startswith("add_") else {"context"}
+    if name in TAKES_KEYWORDS and not kwargs.keys() <= own:
         return True
     if name == "run_in_executor" and (len(args) < 2 or kwargs):
         return True
@@ -138,10 +141,10 @@ def normal(text):
 
 def settled(loop, value):
     """Return the value that a coroutine or future comes to."""
-    if inspect.iscoroutine(value) and loop.is_closed():
+    if asyncio.iscoroutine(value) and loop.is_closed():
         value.close()
         return "coroutine"
-    if inspect.iscoroutine(value) or asyncio.isfuture(value):
+    if asyncio.iscoroutine(value) or asyncio.isfuture(value):
         return loop.run_until_complete(asyncio.wait_for(value, 30))
     return value
 

@@ -180,17 +180,6 @@ def test_a_pending_task_is_complained_of_as_usual():
     assert "Task was destroyed but it is pending!" in expected[2]
 
 
-def test_a_job_that_runs_does_not_keep_the_interpreter():
-    # The default executor's threads are daemons, as Trio's are.
-    source = """
-        loop = Loop()
-        loop.run_in_executor(None, lambda: (up.set(), time.sleep(1000)))
-        up.wait()
-        print("done", flush=True)
-        """
-    assert run(source, "ours") == (0, "done\n", "")
-
-
 def test_an_open_loop_inside_of_a_run_in_a_daemon_thread():
     source = """
         from trio_asyncio_c import open_loop, trio
