@@ -329,6 +329,16 @@ class EventLoop(_core.LoopCore, asyncio.SelectorEventLoop):
             await super().shutdown_default_executor(timeout)
         else:
             await super().shutdown_default_executor()
+        if not self._executor_jobs:
+            await self._end_idle_threads()
+
+    async def _end_idle_threads(self) -> None:
+        """Leave no thread behind, as asyncio's own executor does not: a fork in a
+        process with threads is warned of."""
+        while self._executor_busy:  # just out of a job
+            await asyncio.sleep(0)
+        for thread in _core._end_idle_workers():
+            thread.join()
 
     # Closing
 

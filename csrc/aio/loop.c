@@ -412,6 +412,12 @@ loop_get_halted(TacLoop *loop, void *closure)
 }
 
 static PyObject *
+loop_get_busy(TacLoop *loop, void *closure)
+{
+    return PyLong_FromSsize_t(loop->jobs_busy);
+}
+
+static PyObject *
 loop_get_jobs(TacLoop *loop, void *closure)
 {
     return PyLong_FromSsize_t(tac_executor_count(loop));
@@ -627,6 +633,8 @@ static PyGetSetDef loop_getset[] = {
      "Whether callbacks are held back."},
     {"_executor_jobs", (getter)loop_get_jobs, NULL,
      "How many jobs run or wait for a thread."},
+    {"_executor_busy", (getter)loop_get_busy, NULL,
+     "How many threads are in a job, or just out of one."},
     {NULL},
 };
 

@@ -27,6 +27,7 @@ typedef struct {
     PyThread_type_lock lock; /* owned; released to hand over a job */
     tac_job_fn run;          /* the job; NULL: idle */
     PyObject *owner;         /* owned: of the job */
+    PyObject *thread;        /* owned: what hook_new_thread returned */
 } TacWorker;
 
 static TacWorker *
@@ -150,7 +151,9 @@ worker_launch(TacState *state)
     if (thread == NULL) {
         Py_CLEAR(worker);
     }
-    Py_XDECREF(thread);
+    else {
+        worker->thread = thread;
+    }
     return worker;
 }
 
@@ -177,6 +180,7 @@ worker_tp_dealloc(TacWorker *worker)
     PyTypeObject *type = Py_TYPE(worker);
     PyObject_GC_UnTrack(worker);
     Py_CLEAR(worker->owner);
+    Py_CLEAR(worker->thread);
     if (worker->lock != NULL) {
         PyThread_release_lock(worker->lock);
         PyThread_free_lock(worker->lock);
@@ -190,6 +194,7 @@ worker_tp_traverse(TacWorker *worker, visitproc visit, void *arg)
 {
     Py_VISIT(Py_TYPE(worker));
     Py_VISIT(worker->owner);
+    Py_VISIT(worker->thread);
     return 0;
 }
 
@@ -259,6 +264,26 @@ threads_py_start(PyObject *module, PyObject *args, PyObject *kwargs)
     Py_RETURN_NONE;
 }
 
+PyDoc_STRVAR(threads_end_idle_doc,
+"_end_idle_workers()\n--\n\n"
+"Let idle worker threads end now; returns a list of their Thread objects.");
+
+static PyObject *
+threads_end_idle(PyObject *module, PyObject *noargs)
+{
+    TacState *state = tac_state_of_module(module);
+    PyObject *threads = PyList_New(0);
+    TacWorker *worker;
+    while (threads != NULL && (worker = worker_take_idle(state)) != NULL) {
+        if (PyList_Append(threads, worker->thread) < 0) {
+            Py_CLEAR(threads);
+        }
+        PyThread_release_lock(worker->lock); /* with no job */
+        Py_DECREF(worker);
+    }
+    return threads;
+}
+
 PyDoc_STRVAR(threads_retire_doc,
 "_retire_workers()\n--\n\n"
 "Let idle worker threads end now, and the others with their jobs.");
@@ -266,13 +291,12 @@ PyDoc_STRVAR(threads_retire_doc,
 static PyObject *
 threads_retire(PyObject *module, PyObject *noargs)
 {
-    TacState *state = tac_state_of_module(module);
-    TacWorker *worker;
-    state->workers_retired = 1;
-    while ((worker = worker_take_idle(state)) != NULL) {
-        PyThread_release_lock(worker->lock); /* with no job */
-        Py_DECREF(worker);
+    tac_state_of_module(module)->workers_retired = 1;
+    PyObject *threads = threads_end_idle(module, NULL);
+    if (threads == NULL) {
+        return NULL;
     }
+    Py_DECREF(threads);
     Py_RETURN_NONE;
 }
 
@@ -302,6 +326,8 @@ threads_set_os_name(PyObject *module, PyObject *name)
 }
 
 static PyMethodDef threads_functions[] = {
+    {"_end_idle_workers", threads_end_idle, METH_NOARGS,
+     threads_end_idle_doc},
     {"_retire_workers", threads_retire, METH_NOARGS, threads_retire_doc},
     {"_set_os_thread_name", threads_set_os_name, METH_O,
      threads_set_os_name_doc},

@@ -642,3 +642,15 @@ def test_trio_code_submits_too():
             await executor.submit(int)
 
     trio.run(main)
+
+
+def test_no_thread_is_left_behind():
+    before = threading.active_count()
+
+    async def main():
+        await asyncio.gather(*[asyncio.to_thread(time.sleep, 0) for _ in range(8)])
+
+    for _ in range(20):
+        with asyncio.Runner(loop_factory=EventLoop) as runner:
+            runner.run(main())
+        assert threading.active_count() <= before
