@@ -1,8 +1,8 @@
 """Loops in subinterpreters, each with its own module state and, from CPython 3.12 on,
 its own GIL.
 
-They run in a process of their own, and one after the other: several at once crash the
-standard library's loop as well on 3.12.1.
+They run in a process of their own, and before 3.14 one after the other: several at
+once crash the standard library's loop as well on 3.12 and 3.13.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ from __future__ import annotations
 import subprocess
 import sys
 import textwrap
+
+import pytest
 
 PREAMBLE = """
 import sys
@@ -53,6 +55,8 @@ loop.close()
 print("ran", flush=True)
 """
 
+USE_QUIETLY = USE_A_LOOP.replace('print("ran", flush=True)', "")
+
 
 def run(source):
     result = subprocess.run(
@@ -82,3 +86,59 @@ in_interpreter({USE_A_LOOP!r})
 exec({USE_A_LOOP!r})
 """
     assert run(source) == "ran\n" * 3
+
+
+since_3_14 = pytest.mark.skipif(
+    sys.version_info < (3, 14), reason="needs what CPython 3.14 has"
+)
+
+
+@since_3_14
+def test_several_at_once():
+    source = f"""
+import threading
+
+start = threading.Barrier(4)
+
+def in_thread():
+    start.wait()
+    for _ in range(3):
+        in_interpreter({USE_QUIETLY!r})
+
+threads = [threading.Thread(target=in_thread) for _ in range(3)]
+for thread in threads:
+    thread.start()
+start.wait()
+for _ in range(3):
+    exec({USE_QUIETLY!r})
+for thread in threads:
+    thread.join()
+print("done")
+"""
+    assert run(source) == "done\n"
+
+
+@since_3_14
+def test_an_executor_of_interpreters():
+    source = """
+import asyncio, math
+from concurrent.futures import InterpreterPoolExecutor
+from trio_asyncio_c import EventLoop
+
+async def main(pool):
+    loop = asyncio.get_running_loop()
+    jobs = [loop.run_in_executor(pool, math.factorial, n) for n in range(6)]
+    print(await asyncio.gather(*jobs))
+    try:
+        await loop.run_in_executor(pool, math.factorial, -1)
+    except ValueError as exc:
+        print(exc)
+
+with InterpreterPoolExecutor(2) as pool:
+    with asyncio.Runner(loop_factory=EventLoop) as runner:
+        runner.run(main(pool))
+"""
+    stock = source.replace("EventLoop", "SelectorEventLoop").replace(
+        "trio_asyncio_c", "asyncio"
+    )
+    assert run(source) == run(stock) != ""
