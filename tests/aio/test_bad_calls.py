@@ -163,7 +163,8 @@ def answer(make_loop, state, call):
     if "closed" in state:
         loop.close()
     try:
-        result = ("returned", type(settled(loop, call(loop))).__name__)
+        # One class has an underscore: _ThreadSafeHandle.
+        result = ("returned", type(settled(loop, call(loop))).__name__.strip("_"))
     except Exception as exc:
         result = (type(exc).__name__, normal(str(exc)))
         # asyncio keeps what was raised in cycles of frames.

@@ -368,6 +368,7 @@ def test_to_thread_copies_the_context(loop):
 # Other executors
 
 
+@pytest.mark.filterwarnings("ignore:.*is multi-threaded:DeprecationWarning")  # fork
 @pytest.mark.parametrize("method", METHODS)
 def test_processes(loop, method):
     async def main():

@@ -332,9 +332,12 @@ def test_a_loop_that_goes_on_in_both():
                 pipe.watch(loop)
                 await asyncio.sleep(0.001)
                 sys.stdout.flush()
+                task = asyncio.current_task()
                 pid = os.fork()
                 if pid == 0:
                     asyncio._set_running_loop(loop)  # asyncio took it away
+                    if asyncio.current_task() is None:  # and from 3.14 on this
+                        asyncio.tasks._enter_task(loop, task)
                     # The pipe is shared; what the kernel tells of it is not.
                     loop.remove_reader(pipe.reader)
                     own = Pipe()
@@ -357,6 +360,10 @@ def test_a_loop_that_goes_on_in_both():
     )
 
 
+@pytest.mark.skipif(
+    sys.version_info >= (3, 14),
+    reason="a fork takes the current Task from the child, whose asyncio then hangs",
+)
 def test_a_child_that_leaves_by_sys_exit():
     # All of what the child unwinds is its own, and quiet.
     source = """

@@ -354,8 +354,8 @@ def run_program(source, which):
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_what_has_crashed_asyncio(name):
     stock = run_program(PROGRAMS[name], "stock")
-    if stock.returncode < 0:
-        pytest.skip(f"this asyncio dies of signal {-stock.returncode}")
+    if stock.returncode < 0 or "AddressSanitizer" in stock.stderr:
+        pytest.skip(f"this asyncio crashes itself: {stock.returncode}")
     assert stock.returncode == 0, stock.stderr
     assert stock.stdout.endswith("sound\n")
     ours = run_program(PROGRAMS[name], "ours")

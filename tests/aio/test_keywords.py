@@ -8,7 +8,7 @@ import signal
 
 import pytest
 
-from ._helpers import run_briefly
+from ._helpers import run_briefly, run_until
 
 var = contextvars.ContextVar("var", default="unset")
 
@@ -73,11 +73,11 @@ def test_readers_and_writers(loop):
     read_end, write_end = os.pipe()
     try:
         loop.add_writer(write_end, note, seen, end="write")
-        run_briefly(loop, 2)
+        run_until(loop, lambda: seen)
         loop.remove_writer(write_end)
         os.write(write_end, b"x")
         loop.add_reader(read_end, note, seen, end="read")
-        run_briefly(loop, 2)
+        run_until(loop, lambda: seen[-1][1] == {"end": "read"})
         loop.remove_reader(read_end)
     finally:
         os.close(read_end)

@@ -51,6 +51,7 @@ async def main():
 
 loop = EventLoop()
 loop.run_until_complete(main())
+loop.run_until_complete(loop.shutdown_default_executor())  # 3.11 needs it
 loop.close()
 print("ran", flush=True)
 """
