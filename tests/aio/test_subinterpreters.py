@@ -59,14 +59,26 @@ print("ran", flush=True)
 USE_QUIETLY = USE_A_LOOP.replace('print("ran", flush=True)', "")
 
 
-def run(source):
-    result = subprocess.run(
+def run_program(source):
+    return subprocess.run(
         [sys.executable, "-c", PREAMBLE + textwrap.dedent(source)],
         capture_output=True,
         text=True,
         timeout=120,
         check=False,
     )
+
+
+def run(source):
+    """Run a program; what it printed. Where it crashes with asyncio's own loop as
+    well, as on CPython 3.12.1, there is nothing to learn from it."""
+    stock = source.replace(
+        "from trio_asyncio_c import EventLoop",
+        "EventLoop = asyncio.SelectorEventLoop",
+    )
+    if run_program(stock).returncode < 0:
+        pytest.skip("this asyncio crashes in subinterpreters")
+    result = run_program(source)
     assert result.stderr == ""
     assert result.returncode == 0
     return result.stdout
