@@ -233,6 +233,9 @@ def test_the_standard_library_is_left_as_it_is(programs):
         import importlib.metadata, importlib.util, weakref
         import asyncio.base_events, asyncio.runners, asyncio.unix_events
 
+        # That package loads it at the first look, and keeps it.
+        concurrent.futures.ThreadPoolExecutor
+
         NAMES = ("asyncio", "concurrent", "socket", "ssl", "select", "selectors",
                  "signal", "threading", "contextvars", "contextlib", "inspect", "os",
                  "subprocess", "types", "builtins", "functools", "queue", "io",
