@@ -4,6 +4,7 @@
 #include "base/asyncfn.c"
 #include "base/coro.c"
 #include "base/errors.c"
+#include "base/fdtable.c"
 #include "base/fifo.c"
 #include "base/freelist.c"
 #include "base/gate.c"

@@ -46,6 +46,10 @@ async def _keep_nursery(nurseries: list[_core.Nursery]) -> None:
         await _core.sleep_forever()
 
 
+def _with_keywords(callback: Any, kwargs: dict[str, Any]) -> Any:
+    return functools.partial(callback, **kwargs) if kwargs else callback
+
+
 def _reraise(exc: BaseException) -> None:
     raise exc
 
@@ -259,8 +263,7 @@ class EventLoop(_core.LoopCore, asyncio.SelectorEventLoop):
 
         Flavor: sync. Thread-safe: no.
         """
-        callback = functools.partial(callback, **kwargs) if kwargs else callback
-        super().add_reader(fd, callback, *args)
+        super().add_reader(fd, _with_keywords(callback, kwargs), *args)
 
     def add_writer(  # type: ignore[override]
         self, fd: Any, callback: Any, *args: Any, **kwargs: Any
@@ -269,8 +272,7 @@ class EventLoop(_core.LoopCore, asyncio.SelectorEventLoop):
 
         Flavor: sync. Thread-safe: no.
         """
-        callback = functools.partial(callback, **kwargs) if kwargs else callback
-        super().add_writer(fd, callback, *args)
+        super().add_writer(fd, _with_keywords(callback, kwargs), *args)
 
     def add_signal_handler(  # type: ignore[override]
         self, sig: int, callback: Any, *args: Any, **kwargs: Any
@@ -279,8 +281,7 @@ class EventLoop(_core.LoopCore, asyncio.SelectorEventLoop):
 
         Flavor: sync. Only in the main thread.
         """
-        callback = functools.partial(callback, **kwargs) if kwargs else callback
-        super().add_signal_handler(sig, callback, *args)
+        super().add_signal_handler(sig, _with_keywords(callback, kwargs), *args)
         if sys.version_info < (3, 12):
             # Later ones take the wake-up fd from child processes by themselves.
             _run.wakeup_fds.add(self._csock.fileno())

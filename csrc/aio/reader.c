@@ -10,6 +10,7 @@
 #include "aio/loop.h"
 #include "base/args.h"
 #include "base/compat.h"
+#include "base/fdtable.h"
 #include "poll/poller.h"
 
 #include <errno.h>
@@ -106,22 +107,11 @@ reader_on_ready(struct tac_watch *watch, int error)
 static int
 reader_table_reserve(struct tac_fd_table *table, int fd)
 {
-    if (fd < table->capacity) {
-        return 0;
-    }
-    int capacity = table->capacity == 0 ? 32 : table->capacity;
-    while (capacity <= fd) {
-        capacity *= 2;
-    }
-    TacFdWatch **items = PyMem_Resize(table->items, TacFdWatch *, capacity);
+    void *items = tac_fdtable_grow(table->items, &table->capacity, fd);
     if (items == NULL) {
-        PyErr_NoMemory();
         return -1;
     }
-    memset(items + table->capacity, 0,
-           (capacity - table->capacity) * sizeof(*items));
     table->items = items;
-    table->capacity = capacity;
     return 0;
 }
 

@@ -7,6 +7,8 @@
  */
 #include "aio/sockwait.h"
 
+#include "base/fdtable.h"
+
 struct tac_sock_side {
     struct tac_watch watch;
     struct tac_socket_id id; /* what the watch was armed for */
@@ -57,23 +59,11 @@ sockwait_on_ready(struct tac_watch *watch, int error)
 static int
 sockwait_reserve(struct tac_sock_table *table, int fd)
 {
-    if (fd < table->capacity) {
-        return 0;
-    }
-    int capacity = table->capacity == 0 ? 32 : table->capacity;
-    while (capacity <= fd) {
-        capacity *= 2;
-    }
-    struct tac_sock_side **items =
-        PyMem_Resize(table->items, struct tac_sock_side *, capacity);
+    void *items = tac_fdtable_grow(table->items, &table->capacity, fd);
     if (items == NULL) {
-        PyErr_NoMemory();
         return -1;
     }
-    memset(items + table->capacity, 0,
-           (capacity - table->capacity) * sizeof(*items));
     table->items = items;
-    table->capacity = capacity;
     return 0;
 }
 

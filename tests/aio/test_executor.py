@@ -74,11 +74,9 @@ def test_the_cancelled_error_of_threads_becomes_asyncios(loop):
     loop.run_until_complete(main())
 
 
-def test_no_more_threads_than_the_limit(loop):
-    loop._executor_limit = 2
-    running = 0
-    most = 0
-    lock = threading.Lock()
+def most_at_once(loop, executor, count):
+    """Run jobs, and return how many of them ran at a time."""
+    running, most, lock = 0, 0, threading.Lock()
 
     def job():
         nonlocal running, most
@@ -90,10 +88,16 @@ def test_no_more_threads_than_the_limit(loop):
             running -= 1
 
     async def main():
-        await asyncio.gather(*[loop.run_in_executor(None, job) for _ in range(10)])
+        jobs = [loop.run_in_executor(executor, job) for _ in range(count)]
+        await asyncio.gather(*jobs)
 
     loop.run_until_complete(main())
-    assert most == 2
+    return most
+
+
+def test_no_more_threads_than_the_limit(loop):
+    loop._executor_limit = 2
+    assert most_at_once(loop, None, 10) == 2
     assert loop._executor_jobs == 0
 
 
@@ -502,22 +506,7 @@ def test_jobs_in_trios_threads(loop, trio_executor):
 
 def test_no_more_workers_than_said(loop, trio_executor):
     _, passed = trio_executor
-    running, most, lock = 0, 0, threading.Lock()
-
-    def job():
-        nonlocal running, most
-        with lock:
-            running += 1
-            most = max(most, running)
-        time.sleep(0.005)
-        with lock:
-            running -= 1
-
-    async def main():
-        await asyncio.gather(*[loop.run_in_executor(passed, job) for _ in range(8)])
-
-    loop.run_until_complete(main())
-    assert most == 2
+    assert most_at_once(loop, passed, 8) == 2
 
 
 @pytest.mark.parametrize("kind", [KeyError, SystemExit, StopIteration])
