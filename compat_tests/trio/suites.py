@@ -29,11 +29,11 @@ def trio_tests(environment: Environment) -> Tests:
 def trio_asyncio_tests(environment: Environment) -> Tests:
     """trio-asyncio has its tests, and pytest's settings, in its sdist only."""
     version = environment.output("-c", _VERSION.format("trio-asyncio")).strip()
-    folder = _unpacked_sdist(environment, "trio-asyncio", version)
+    folder = unpacked_sdist(environment, "trio-asyncio", version)
     return Tests(folder, folder / "pyproject.toml", (str(folder / "tests"),))
 
 
-def _unpacked_sdist(environment: Environment, project: str, version: str) -> Path:
+def unpacked_sdist(environment: Environment, project: str, version: str) -> Path:
     """Fetch and unpack the tests of a project's sdist; once is enough.
 
     The package itself stays out: what is tested is the installed one.

@@ -339,6 +339,18 @@ static const struct tac_task_ops host_ops = {
 };
 
 void
+tac_host_requeue(struct tac_task *task)
+{
+    if (task->ops != &host_ops) {
+        return;
+    }
+    const TacLoop *loop = host_loop(task);
+    if (loop->ring.len != 0 && !loop->halted) {
+        tac_task_make_runnable(task);
+    }
+}
+
+void
 tac_host_start(TacLoop *loop)
 {
     tac_ctask_start(&loop->host, &host_ops, loop->runner, loop->nursery);

@@ -11,6 +11,10 @@
 /* Put the host into the loop's nursery. */
 void tac_host_start(TacLoop *loop);
 
+/* Before a turn inside of `task`'s step: if that is a host, let the turn go on
+ * with what is left of its batch.  Python code: none. */
+void tac_host_requeue(struct tac_task *task);
+
 /* Make `home` (a loop, borrowed; NULL: none) the thread's running loop: what
  * runner->enter_home is for a runner with loops.  0, or -1. */
 int tac_host_enter_home(TacRunner *runner, PyObject *home);

@@ -160,25 +160,66 @@ loop_dismantle_method(TacLoop *loop, PyObject *noargs)
 
 /* Driving ----------------------------------------------------------------- */
 
-static int
-loop_drive_entered(TacLoop *loop, bool one_turn)
+/* Be the runner's home meanwhile: who drives the loop has made it the thread's
+ * running one. */
+static enum tac_turn
+loop_run_at_home(TacLoop *loop, bool one_turn, double limit_s)
 {
     TacRunner *runner = loop->runner;
     PyObject *old_home = runner->home;
-    runner->home = Py_NewRef(loop); /* run_forever has made it so */
-    runner->raised = false;
-    runner->stop = loop->stopping;
-    enum tac_turn how =
-        one_turn ? tac_runner_turn(runner) : tac_runner_drive(runner);
+    runner->home = Py_NewRef(loop);
+    enum tac_turn how = one_turn ? tac_runner_turn(runner, limit_s)
+                                 : tac_runner_drive(runner);
     PyObject *exc = PyErr_GetRaisedException();
-    runner->stop = false;
-    int rc = how == TAC_TURN_OK ? 0 : -1;
     if (runner->home != (PyObject *)loop
         && tac_host_enter_home(runner, (PyObject *)loop) < 0)
     {
-        rc = -1;
+        how = TAC_TURN_ERROR;
     }
     Py_XSETREF(runner->home, old_home);
+    if (exc != NULL) {
+        PyErr_SetRaisedException(exc);
+    }
+    return how;
+}
+
+static int
+loop_run_entered(TacLoop *loop, bool one_turn, double limit_s)
+{
+    TacRunner *runner = loop->runner, *previous;
+    if (tac_runner_enter(runner, &previous) < 0) {
+        return -1;
+    }
+    int rc = tac_own_clock_update(loop);
+    if (rc == 0) {
+        runner->raised = false;
+        runner->stop = loop->stopping;
+        rc = loop_run_at_home(loop, one_turn, limit_s);
+        runner->stop = false;
+    }
+    tac_ring_track(&loop->ring);
+    tac_runner_leave(runner, previous);
+    return rc;
+}
+
+/* A turn inside of a callback or a Trio task's step, for code that makes
+ * loops re-entrant, and has seen to the Task that is the current one. */
+static int
+loop_run_nested(TacLoop *loop, double limit_s)
+{
+    struct tac_nested outer;
+    if (tac_runner_nest(loop->runner, &outer) < 0) {
+        return -1;
+    }
+    tac_host_requeue(outer.current);
+    int rc = tac_own_clock_update(loop);
+    if (rc == 0) {
+        rc = loop_run_at_home(loop, true, limit_s);
+    }
+    PyObject *exc = PyErr_GetRaisedException();
+    if (tac_runner_unnest(loop->runner, &outer) < 0) {
+        rc = -1;
+    }
     if (exc != NULL) {
         PyErr_SetRaisedException(exc);
     }
@@ -186,20 +227,13 @@ loop_drive_entered(TacLoop *loop, bool one_turn)
 }
 
 static PyObject *
-loop_drive(TacLoop *loop, bool one_turn)
+loop_drive_method(TacLoop *loop, PyObject *noargs)
 {
-    TacRunner *previous;
-    if (tac_loop_check_open(loop) < 0
-        || tac_runner_enter(loop->runner, &previous) < 0) {
+    if (tac_loop_check_open(loop) < 0) {
         return NULL;
     }
     Py_INCREF(loop);
-    int rc = tac_own_clock_update(loop);
-    if (rc == 0) {
-        rc = loop_drive_entered(loop, one_turn);
-    }
-    tac_ring_track(&loop->ring);
-    tac_runner_leave(loop->runner, previous);
+    int rc = loop_run_entered(loop, false, Py_HUGE_VAL);
     Py_DECREF(loop);
     if (rc < 0) {
         return NULL;
@@ -208,15 +242,38 @@ loop_drive(TacLoop *loop, bool one_turn)
 }
 
 static PyObject *
-loop_drive_method(TacLoop *loop, PyObject *noargs)
+loop_turn(TacLoop *loop, double limit_s)
 {
-    return loop_drive(loop, false);
+    if (tac_loop_check_open(loop) < 0) {
+        return NULL;
+    }
+    Py_INCREF(loop);
+    int rc = loop->runner->driven ? loop_run_nested(loop, limit_s)
+                                  : loop_run_entered(loop, true, limit_s);
+    Py_DECREF(loop);
+    if (rc < 0) {
+        return NULL;
+    }
+    Py_RETURN_NONE;
 }
 
 static PyObject *
 loop_run_once(TacLoop *loop, PyObject *noargs)
 {
-    return loop_drive(loop, true);
+    return loop_turn(loop, Py_HUGE_VAL);
+}
+
+static PyObject *
+loop_turn_method(TacLoop *loop, PyObject *timeout)
+{
+    double limit_s = Py_HUGE_VAL;
+    if (timeout != Py_None) {
+        limit_s = PyFloat_AsDouble(timeout);
+        if (limit_s == -1.0 && PyErr_Occurred()) {
+            return NULL;
+        }
+    }
+    return loop_turn(loop, limit_s);
 }
 
 static void
@@ -574,7 +631,11 @@ static PyMethodDef loop_methods[] = {
     {"_drive", (PyCFunction)loop_drive_method, METH_NOARGS,
      "_drive($self, /)\n--\n\nRun turns until the loop is stopped."},
     {"_run_once", (PyCFunction)loop_run_once, METH_NOARGS,
-     "_run_once($self, /)\n--\n\nRun one turn."},
+     "_run_once($self, /)\n--\n\n"
+     "Run one turn, also inside of a callback of the loop."},
+    {"_turn", (PyCFunction)loop_turn_method, METH_O,
+     "_turn($self, timeout, /)\n--\n\n"
+     "The same, waiting `timeout` seconds at most; None: no limit."},
     {"_halt", (PyCFunction)loop_halt, METH_NOARGS,
      "_halt($self, /)\n--\n\n"
      "Run no more callbacks after those that are queued now."},

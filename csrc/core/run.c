@@ -120,6 +120,53 @@ tac_runner_after_fork(TacState *state)
     }
 }
 
+/* A turn inside of a step ------------------------------------------------- */
+
+static int
+run_set_running(TacRunner *runner, TacRunner *current)
+{
+    if (PyThread_tss_set(&runner->state->runner_key, current) != 0) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    return 0;
+}
+
+int
+tac_runner_nest(TacRunner *runner, struct tac_nested *outer)
+{
+    if (!runner->driven || runner->current == NULL || runner->is_guest
+        || runner->thread != PyThread_get_thread_ident())
+    {
+        PyErr_SetString(PyExc_RuntimeError, "the runner is running already");
+        return -1;
+    }
+    outer->running = tac_running(runner->state);
+    if (run_set_running(runner, runner) < 0) {
+        return -1;
+    }
+    outer->current = runner->current;
+    outer->library = runner->library;
+    outer->raised = runner->raised;
+    runner->current = NULL;
+    runner->raised = false;
+    /* Else only the outer turn could go on with them, and it waits for us. */
+    tac_list_splice_front(&runner->run_queue, &runner->batch);
+    return 0;
+}
+
+int
+tac_runner_unnest(TacRunner *runner, const struct tac_nested *outer)
+{
+    runner->current = outer->current;
+    runner->raised = outer->raised;
+    (void)run_set_running(runner, outer->running); /* was set before */
+    if (outer->library == NULL || outer->library == runner->library) {
+        return 0;
+    }
+    return run_enter_library(runner, outer->library);
+}
+
 /* Time -------------------------------------------------------------------- */
 
 static int
@@ -175,7 +222,7 @@ run_has_work(const TacRunner *runner)
 }
 
 static int
-run_set_wait(TacRunner *runner)
+run_set_wait(TacRunner *runner, double limit_s)
 {
     double timeout = 0;
     runner->primed = TAC_IDLE_NONE;
@@ -189,8 +236,8 @@ run_set_wait(TacRunner *runner)
     if (!(timeout > 0) || run_has_work(runner)) {
         timeout = 0;
     }
-    else if (timeout > RUN_MAX_TIMEOUT_S) {
-        timeout = RUN_MAX_TIMEOUT_S;
+    else if (timeout > limit_s) {
+        timeout = limit_s;
     }
     double cushion;
     if (tac_idle_shortest(runner, &cushion)) {
@@ -436,19 +483,25 @@ run_batch(TacRunner *runner)
 
 /* The turn ---------------------------------------------------------------- */
 
-int
-tac_run_begin_turn(TacRunner *runner)
+static int
+run_begin_turn(TacRunner *runner, double limit_s)
 {
     if (runner->broken) {
         PyErr_SetString(PyExc_TypeError, "the run queue was replaced by "
                                          "something that is no list");
         return -1;
     }
-    if (run_set_wait(runner) < 0) {
+    if (run_set_wait(runner, limit_s) < 0) {
         return -1;
     }
     run_io_hook(runner, TAC_HOOK_BEFORE_IO_WAIT);
     return 0;
+}
+
+int
+tac_run_begin_turn(TacRunner *runner)
+{
+    return run_begin_turn(runner, RUN_MAX_TIMEOUT_S);
 }
 
 enum tac_turn
@@ -475,8 +528,8 @@ tac_run_finish_turn(TacRunner *runner, bool events)
     return run_batch(runner);
 }
 
-enum tac_turn
-tac_runner_turn(TacRunner *runner)
+static inline enum tac_turn
+run_turn(TacRunner *runner, double limit_s)
 {
     if (run_may_skip_poll(runner)) {
         if (tac_entryq_drain(runner) < 0
@@ -485,7 +538,7 @@ tac_runner_turn(TacRunner *runner)
         }
         return run_batch(runner);
     }
-    if (tac_run_begin_turn(runner) < 0) {
+    if (run_begin_turn(runner, limit_s) < 0) {
         return TAC_TURN_ERROR;
     }
     if (run_poll(runner) < 0) {
@@ -495,13 +548,22 @@ tac_runner_turn(TacRunner *runner)
 }
 
 enum tac_turn
+tac_runner_turn(TacRunner *runner, double limit_s)
+{
+    if (!(limit_s < RUN_MAX_TIMEOUT_S)) {
+        limit_s = RUN_MAX_TIMEOUT_S;
+    }
+    return run_turn(runner, limit_s > 0 ? limit_s : 0);
+}
+
+enum tac_turn
 tac_runner_drive(TacRunner *runner)
 {
     enum tac_turn turn;
     runner->raised = false;
     runner->in_turns = true;
     do {
-        turn = tac_runner_turn(runner);
+        turn = run_turn(runner, RUN_MAX_TIMEOUT_S);
     } while (turn == TAC_TURN_OK && !runner->stop && runner->task_count != 0);
     runner->in_turns = false;
     runner->stop = false;

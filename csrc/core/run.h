@@ -113,8 +113,25 @@ typedef struct TacRunner {
  * or has no tasks left.  At least one turn is run. */
 enum tac_turn tac_runner_drive(TacRunner *runner);
 
-/* One turn.  The runner must be entered. */
-enum tac_turn tac_runner_turn(TacRunner *runner);
+/* One turn, which waits `limit_s` seconds at most.  The runner must be
+ * entered. */
+enum tac_turn tac_runner_turn(TacRunner *runner, double limit_s);
+
+/* What a turn inside of a step puts aside. */
+struct tac_nested {
+    TacRunner *running;       /* borrowed: the thread's, or NULL */
+    struct tac_task *current; /* borrowed: whose step it is */
+    const char *library;
+    bool raised;
+};
+
+/* Make a runner that is driven ready for turns inside of the step that is
+ * going on, and undo that.  They run what was left of the outer turn's batch
+ * too; the task below them on the stack is in no queue, so that it is not
+ * stepped, unless it asks for that.  0, or -1 with an exception: the runner
+ * is in no step, in another thread, or a guest. */
+int tac_runner_nest(TacRunner *runner, struct tac_nested *outer);
+int tac_runner_unnest(TacRunner *runner, const struct tac_nested *outer);
 
 /* A turn's halves, for a host that waits in between (guest mode).  The first
  * sets `wait_s`; 0, or -1 with an exception.  `events`: whether the wait ended
