@@ -4,7 +4,7 @@
 #   make test     the same preparation, then all tests
 #
 # Variables: PYTHON picks the interpreter (each version has its own venv),
-# TESTS what to test, PYTEST_ARGS what else to tell pytest, SANITIZE which
+# TESTS what to test, PYTEST_ARGS what to tell pytest, SANITIZE which
 # sanitizers, COMPAT_ARGS what to tell compat_tests.  The TAC_ variables of
 # setup.py are read from the environment.
 
@@ -16,7 +16,8 @@ VENV ?= .venv-$(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info
 endif
 
 TESTS ?= tests
-PYTEST_ARGS ?=
+# Half of the tests wait for processes and threads, so more than there are cores.
+PYTEST_ARGS ?= --numprocesses=4
 COMPAT_ARGS ?=
 SANITIZE ?= address,undefined
 RUN := $(VENV)/bin/python
@@ -24,13 +25,13 @@ RUN := $(VENV)/bin/python
 VARIANT_TESTS = $(PYTEST_ARGS) $(foreach test,$(TESTS),$(abspath .)/$(test))
 
 .PHONY: help build prepare demo test debug sanitize coverage compat-cpython \
-	compat-trio compat-libraries bench clean distclean
+	compat-trio compat-libraries compat-nest-asyncio bench clean distclean
 .NOTPARALLEL:
 
 help:
 	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
 	@echo 'Also: build debug sanitize coverage compat-cpython compat-trio'
-	@echo 'compat-libraries bench clean distclean (CONTRIBUTING.rst)'
+	@echo 'compat-libraries compat-nest-asyncio bench clean distclean (CONTRIBUTING.rst)'
 
 prepare:
 	@tools/bootstrap.sh $(PYTHON)
@@ -67,6 +68,9 @@ compat-trio: build
 
 compat-libraries: build
 	$(RUN) -m compat_tests.trio_libraries $(COMPAT_ARGS)
+
+compat-nest-asyncio: build
+	$(RUN) -m compat_tests.nest_asyncio_own $(COMPAT_ARGS)
 
 bench: build
 	@tools/venv.sh $(PYTHON) $(VENV) bench

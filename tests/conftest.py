@@ -78,3 +78,9 @@ def pytest_collection_modifyitems(items):
         marker = item.get_closest_marker("leaks")
         if marker is not None and not (marker.args or marker.kwargs):
             raise pytest.UsageError(f"{item.nodeid}: leaks needs its reason")
+
+
+def pytest_collection_finish(session):
+    """Keep the collector to what the tests make: they collect thousands of times."""
+    gc.collect()
+    gc.freeze()

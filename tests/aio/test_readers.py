@@ -130,7 +130,7 @@ def test_selector_shows_the_handles(loop, pair):
     loop._remove_reader(left)
     with pytest.raises(KeyError):
         loop._selector.get_key(left)
-    assert loop._selector.select() == []
+    assert loop._selector.select(0) == []
     with pytest.raises(RuntimeError, match="add_reader"):
         loop._selector.register(left, 1)
 
