@@ -32,8 +32,11 @@
 #include "core/trap.h"
 #include "core/wait.h"
 #include "cross/cross.h"
+#include "net/listener.h"
+#include "net/stream.h"
 
 #include <stddef.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* What Python supplies ---------------------------------------------------- */
@@ -108,7 +111,9 @@ module_make_objects(TacState *state)
     state->idle_workers = PyList_New(0);
     PyObject *object_type = (PyObject *)&PyBaseObject_Type;
     state->marker = PyObject_CallNoArgs(object_type);
-    if (state->cancelled_kwnames == NULL || state->exception_group == NULL
+    state->context_kwnames = PyTuple_Pack(1, state->str_context);
+    if (state->context_kwnames == NULL
+        || state->cancelled_kwnames == NULL || state->exception_group == NULL
         || state->idle_workers == NULL
         || state->marker == NULL)
     {
@@ -160,10 +165,11 @@ static PyObject *
 module_debug_counts(PyObject *module, PyObject *noargs)
 {
     struct tac_counts *c = &tac_state_of_module(module)->counts;
-    return Py_BuildValue("{snsnsnsnsnsnsnsn}", "runners", c->runners, "tasks",
+    return Py_BuildValue("{snsnsnsnsnsnsnsnsn}", "runners", c->runners, "tasks",
                          c->tasks, "nurseries", c->nurseries, "scopes",
                          c->scopes, "traps", c->traps, "handles", c->handles,
-                         "watches", c->watches, "sock_calls", c->sock_calls);
+                         "watches", c->watches, "sock_calls", c->sock_calls,
+                         "transports", c->transports);
 }
 
 PyDoc_STRVAR(module_after_fork_doc,
@@ -228,6 +234,8 @@ static const module_add_fn module_parts[] = {
     tac_loop_add_types,
     tac_sockcall_add_types,
     tac_sock_add_methods,
+    tac_stream_add_types,
+    tac_listener_add_types,
     tac_run_trio_add_types,
     tac_run_asyncio_add_types,
 };
@@ -319,6 +327,8 @@ module_free(void *module)
         return;
     }
     (void)module_clear((PyObject *)module);
+    free(state->read_buffer);
+    state->read_buffer = NULL;
     PyThread_tss_delete(&state->runner_key);
 }
 

@@ -21,7 +21,7 @@ struct TacTrap;
 /* Live objects, counted for the tests. */
 struct tac_counts {
     Py_ssize_t runners, tasks, nurseries, scopes, traps, handles, watches,
-        sock_calls;
+        sock_calls, transports;
 };
 
 /* X(name): interned strings, state->str_<name>. */
@@ -39,7 +39,11 @@ struct tac_counts {
     X(name) X(_create_other_future) X(_create_other_task) X(_transports)    \
     X(data) X(_add_reader) X(_add_writer) X(_ensure_fd_no_transport)        \
     X(_ensure_resolved) X(accept) X(connect) X(sendto) X(setblocking)       \
-    X(getsockopt) X(family) X(type) X(proto) X(recvfrom) X(time)
+    X(getsockopt) X(family) X(type) X(proto) X(recvfrom) X(time)            \
+    X(call_soon) X(connection_made) X(connection_lost) X(data_received)     \
+    X(get_buffer) X(buffer_updated) X(eof_received) X(pause_writing)        \
+    X(resume_writing) X(_call_connection_lost) X(_attach) X(_detach)        \
+    X(set_protocol) X(close) X(_extra)
 
 /* X(name): classes of trio_asyncio_c._exceptions, state->exc_<name>. */
 #define TAC_EXCEPTIONS(X)                                                 \
@@ -56,7 +60,8 @@ struct tac_counts {
     X(iter_await_frames) X(parking_statistics) X(run_statistics)            \
     X(run_in_thread) X(foreign_yield) X(warn_nonstrict) X(set_library)      \
     X(outcome) X(cancel_reason) X(run_sync_soon_task) X(event_statistics)   \
-    X(lock_statistics) X(channel_statistics)
+    X(lock_statistics) X(channel_statistics) X(log_transport)               \
+    X(log_lost_write) X(report_accept)
 
 /* X(name): heap types, state-><name>_type. */
 #define TAC_TYPES(X)                                                        \
@@ -66,7 +71,8 @@ struct tac_counts {
     X(trio_token) X(worker) X(event) X(channel) X(send_channel)             \
     X(receive_channel) X(fail_scope) X(loop) X(handle) X(timer_handle)      \
     X(fd_watch) X(executor_job) X(waiter) X(trio_call) X(aio_step)          \
-    X(aio_task) X(aio_future) X(sock_call) X(socket) X(thread_handle)
+    X(aio_task) X(aio_future) X(sock_call) X(socket) X(thread_handle)        \
+    X(stream) X(stream_transport) X(listener)
 
 /* X(name): other owned objects. */
 #define TAC_OBJECTS(X)                                                    \
@@ -84,7 +90,10 @@ struct tac_counts {
     X(aio_tasks_dict)      /* first loop */                               \
     X(socket_methods)      /* of _socket.socket: see aio/sock.c */        \
     X(aio_base_loop)       /* asyncio.BaseEventLoop */                    \
-    X(aio_base_time)       /* its time(), unpatched */
+    X(aio_base_time)       /* its time(), unpatched */                    \
+    X(aio_buffered_protocol) /* asyncio.BufferedProtocol */               \
+    X(aio_set_result)      /* asyncio's, of a waiter */                   \
+    X(context_kwnames)     /* ("context",) */
 
 typedef struct TacState {
 #define X(name) PyTypeObject *name##_type;
@@ -121,6 +130,11 @@ typedef struct TacState {
     struct tac_freelist free_sock_calls;
     struct tac_freelist free_thread_handles;
     struct tac_counts counts;
+    /* Transports (net), from when their type was made. */
+    Py_ssize_t stream_offset;    /* of a transport's slot */
+    Py_ssize_t socket_fd_offset; /* of a socket object's number, an int */
+    bool server_takes_transport; /* Server._attach() does, from 3.13 on */
+    char *read_buffer;           /* owned: see net/stream_read.c; or NULL */
     int workers_retired; /* worker threads end with their jobs */
 } TacState;
 

@@ -62,6 +62,15 @@
 #include "aio/sockwait.c"
 #include "aio/thread_handle.c"
 #include "aio/timer.c"
+
+#include "net/address.c"
+#include "net/listener.c"
+#include "net/outbuf.c"
+#include "net/stream.c"
+#include "net/stream_read.c"
+#include "net/stream_type.c"
+#include "net/stream_write.c"
+
 #include "cross/run_asyncio.c"
 #include "cross/run_trio.c"
 

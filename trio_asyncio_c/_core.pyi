@@ -849,6 +849,30 @@ def learn_asyncio(
 ) -> None: ...
 def learn_socket(type: type[socket], /) -> None: ...
 def _set_hooks(**functions: Callable[..., Any]) -> None: ...
+
+# Transports
+
+@final
+class Listener:
+    def __new__(
+        cls,
+        loop: LoopCore,
+        factory: Callable[[], Any],
+        sock: Any,
+        server: Any,
+        backlog: int,
+        fallback: Callable[[], object],
+    ) -> Self: ...
+    def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
+
+def _make_stream_transport(
+    base: type,
+    buffered_protocol: type,
+    set_result: Callable[..., object],
+    server_takes_transport: bool,
+    socket: Any,
+    /,
+) -> type: ...
 def _debug_counts() -> dict[str, int]: ...
 def _after_fork_in_child() -> None: ...
 def _set_os_thread_name(name: str, /) -> None: ...

@@ -12,6 +12,7 @@ import asyncio
 import atexit
 import functools
 import os
+import socket
 import sys
 import threading
 from asyncio import events
@@ -23,10 +24,10 @@ from . import _core, _crossing, _getaddrinfo, _loop_hooks, _run  # noqa: F401  (
 from ._clock import SystemClock
 from ._executor import TrioExecutor
 from ._selector import LoopSelector
+from ._transports import StreamTransport, make_listener
 
 if TYPE_CHECKING:
     import concurrent.futures
-    import socket
     from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 
     from .abc import Clock
@@ -146,6 +147,11 @@ class EventLoop(_core.LoopCore, asyncio.SelectorEventLoop):
         def _run_forever_cleanup(self) -> None: ...
         def _set_coroutine_origin_tracking(self, enabled: bool) -> None: ...
 
+        _transports: Any
+
+        def _accept_connection(self, *args: Any) -> None: ...
+        def _ensure_fd_no_transport(self, fd: Any) -> None: ...
+
     if hasattr(asyncio.BaseEventLoop, "_run_forever_setup"):
 
         def _begin_run(self) -> None:
@@ -253,6 +259,43 @@ class EventLoop(_core.LoopCore, asyncio.SelectorEventLoop):
         if question is not None:
             question.learn(answer)
         return answer
+
+    # Transports
+
+    def _make_socket_transport(
+        self,
+        sock: Any,
+        protocol: Any,
+        waiter: Any = None,
+        *,
+        extra: Any = None,
+        server: Any = None,
+        context: Any = None,
+    ) -> Any:
+        kwargs = {} if context is None else {"context": context}
+        if type(sock) is not socket.socket:
+            return super()._make_socket_transport(  # type: ignore[misc]
+                sock, protocol, waiter, extra=extra, server=server, **kwargs
+            )
+        self._ensure_fd_no_transport(sock)
+        return StreamTransport(self, sock, protocol, waiter, extra, server, **kwargs)
+
+    def _start_serving(
+        self,
+        protocol_factory: Any,
+        sock: Any,
+        sslcontext: Any = None,
+        server: Any = None,
+        backlog: int = 100,
+        *args: Any,
+        **kwargs: Any,
+    ) -> None:
+        arguments = (protocol_factory, sock, sslcontext, server, backlog, *args)
+        listener = make_listener(self, *arguments, **kwargs)
+        if listener is None:
+            super()._start_serving(*arguments, **kwargs)  # type: ignore[misc]
+        else:
+            self._add_reader(sock.fileno(), listener)
 
     # Functions with keyword arguments; asyncio's own take none
 

@@ -126,11 +126,35 @@ loop_attach(TacLoop *loop, PyObject *args)
     Py_RETURN_NONE;
 }
 
+static void
+loop_drop_members(TacLoop *loop)
+{
+    while (!tac_list_is_empty(&loop->members)) {
+        struct tac_loop_member *member = tac_list_entry(
+            loop->members.next, struct tac_loop_member, node);
+        member->ops->drop(member);
+    }
+}
+
+static int
+loop_traverse_members(TacLoop *loop, visitproc visit, void *arg)
+{
+    int rc = 0;
+    struct tac_list *head = &loop->members;
+    for (struct tac_list *n = head->next; rc == 0 && n != head; n = n->next) {
+        struct tac_loop_member *member =
+            tac_list_entry(n, struct tac_loop_member, node);
+        rc = member->ops->traverse(member, visit, arg);
+    }
+    return rc;
+}
+
 /* Let go of everything that the loop started.  0, or -1 with an exception. */
 static int
 loop_dismantle(TacLoop *loop)
 {
     loop->closed = true;
+    loop_drop_members(loop);
     tac_reader_drop_all(loop);
     tac_sockwait_drop_all(&loop->sock_readers);
     tac_sockwait_drop_all(&loop->sock_writers);
@@ -493,6 +517,7 @@ loop_tp_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
     }
     loop->state = state;
     loop->jobs_limit = 32;
+    tac_list_init(&loop->members);
     tac_list_init(&loop->timers);
     tac_own_clock_init(loop);
     tac_list_init(&loop->waits);
@@ -516,6 +541,9 @@ loop_tp_traverse(TacLoop *loop, visitproc visit, void *arg)
     Py_VISIT(loop->create_kwargs);
     Py_VISIT(loop->base_time);
     int rc = tac_ring_traverse(&loop->ring, visit, arg);
+    if (rc == 0) {
+        rc = loop_traverse_members(loop, visit, arg);
+    }
     if (rc == 0) {
         rc = tac_reader_traverse_all(loop, visit, arg);
     }

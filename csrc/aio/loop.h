@@ -16,13 +16,15 @@
  *       runner is driven.
  *
  * Owns: the runner, the nursery, the ring's items, fd watches, waits for
- *     sockets, armed timers (one reference each), queued executor jobs.
+ *     sockets, armed timers (one reference each), queued executor jobs, and
+ *     what its members say.
  * Threads: the runner's, but for what says otherwise.
  * Python code run here: arbitrary, unless said.
  */
 #ifndef TAC_AIO_LOOP_H
 #define TAC_AIO_LOOP_H
 
+#include "aio/member.h"
 #include "aio/reader.h"
 #include "aio/ring.h"
 #include "aio/sockwait.h"
@@ -50,6 +52,7 @@ typedef struct TacLoop {
     unsigned int time_version; /* of the type when time() was looked up */
     double resolution_s;       /* timers due within it fire early */
     double usual_resolution_s; /* as the constructor set it; 0: not yet */
+    struct tac_list members; /* of tac_loop_member.node: transports */
     struct tac_list waits;  /* of TacTrap.node: Trio code waiting here */
     struct tac_list jobs;    /* of TacExecutorJob.node, waiting for a thread */
     struct tac_list running; /* of the same, borrowed: their workers' */

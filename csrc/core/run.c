@@ -449,7 +449,7 @@ run_sort_batch(TacRunner *runner)
 }
 
 static enum tac_turn
-run_batch(TacRunner *runner)
+run_steps(TacRunner *runner)
 {
     struct tac_list *first = runner->run_queue.next;
     if (first->next == &runner->run_queue) { /* a batch of one, or of none */
@@ -478,6 +478,32 @@ run_batch(TacRunner *runner)
     }
     /* After an early end the rest of the batch is due in the next turn. */
     tac_list_splice_front(&runner->run_queue, batch);
+    return turn;
+}
+
+static void
+run_deferred(TacRunner *runner)
+{
+    PyObject *exc = PyErr_GetRaisedException(); /* of an early end */
+    struct tac_list *node;
+    while ((node = tac_list_pop_front(&runner->deferred)) != NULL) {
+        struct tac_deferred *deferred =
+            tac_list_entry(node, struct tac_deferred, node);
+        deferred->run(deferred);
+    }
+    PyErr_SetRaisedException(exc);
+}
+
+static enum tac_turn
+run_batch(TacRunner *runner)
+{
+    bool outer = runner->in_batch; /* of a turn that this one is inside of */
+    runner->in_batch = true;
+    enum tac_turn turn = run_steps(runner);
+    runner->in_batch = outer;
+    if (!tac_list_is_empty(&runner->deferred)) {
+        run_deferred(runner);
+    }
     return turn;
 }
 

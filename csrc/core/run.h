@@ -38,6 +38,13 @@ enum tac_turn {
 
 enum tac_idle { TAC_IDLE_NONE, TAC_IDLE_WAITER, TAC_IDLE_AUTOJUMP };
 
+/* What is put off to the end of the batch, so that it is done once for all
+ * that the batch's steps asked for.  `run` cannot fail. */
+struct tac_deferred {
+    struct tac_list node; /* in runner->deferred while put off */
+    void (*run)(struct tac_deferred *deferred);
+};
+
 typedef struct TacRunner {
     PyObject_HEAD
     TacState *state;
@@ -48,6 +55,7 @@ typedef struct TacRunner {
     struct tac_list run_queue; /* of tac_task.run_node */
     struct tac_list batch;     /* of the same: what is left of this turn's.
                                 * Not on the C stack: greenlets move that */
+    struct tac_list deferred;  /* of tac_deferred.node: empty out of one */
     struct tac_task *current;  /* borrowed: the running task (I2) */
     double wait_s;             /* how long this turn may wait */
     enum tac_idle primed;      /* what its wait, if it is quiet, sets off */
@@ -57,6 +65,7 @@ typedef struct TacRunner {
     uint64_t random;    /* state of the scheduler's coin */
     bool driven;        /* I1 */
     bool in_turns;      /* inside tac_runner_drive */
+    bool in_batch;      /* the steps of a batch are going on */
     bool stop;          /* leave the drive after this turn */
     bool raised;        /* a step left with TAC_TURN_RAISED */
     bool closed;
@@ -116,6 +125,17 @@ enum tac_turn tac_runner_drive(TacRunner *runner);
 /* One turn, which waits `limit_s` seconds at most.  The runner must be
  * entered. */
 enum tac_turn tac_runner_turn(TacRunner *runner, double limit_s);
+
+/* Put something off to the end of the batch that is going on; no-op when it
+ * is already.  False: there is no batch, so do it at once. */
+static inline bool
+tac_runner_defer(TacRunner *runner, struct tac_deferred *deferred)
+{
+    if (runner->in_batch && !tac_list_is_linked(&deferred->node)) {
+        tac_list_append(&runner->deferred, &deferred->node);
+    }
+    return runner->in_batch;
+}
 
 /* What a turn inside of a step puts aside. */
 struct tac_nested {

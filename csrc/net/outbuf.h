@@ -1,0 +1,52 @@
+/* net/outbuf.h - bytes that a transport has accepted and not sent yet.
+ *
+ * A queue of bytes objects: those that write() got as bytes are kept, all else
+ * is copied, for its owner may change it.
+ *
+ * Owns: the array, and the bytes objects in it.
+ * Threads: the loop's.   Python code run here: none (bytes have no finalizer).
+ */
+#ifndef TAC_NET_OUTBUF_H
+#define TAC_NET_OUTBUF_H
+
+#include <Python.h>
+#include <stdbool.h>
+#include <sys/uio.h>
+
+struct tac_outbuf {
+    PyObject **items;
+    Py_ssize_t head; /* index of the oldest */
+    Py_ssize_t len;  /* how many there are */
+    Py_ssize_t capacity;
+    Py_ssize_t sent; /* bytes of the oldest that are gone */
+    Py_ssize_t size; /* bytes that are left, of all */
+};
+
+static inline bool
+tac_outbuf_is_empty(const struct tac_outbuf *out)
+{
+    return out->len == 0;
+}
+
+/* Append a bytes object that is not empty (stolen, also on failure).  0, or
+ * -1 with MemoryError. */
+int tac_outbuf_push(struct tac_outbuf *out, PyObject *bytes);
+
+/* Append a copy.  0, or -1 with MemoryError. */
+int tac_outbuf_push_copy(struct tac_outbuf *out, const char *data,
+                         Py_ssize_t size);
+
+/* Describe the oldest bytes for a vectored send; returns how many of `max`
+ * entries were filled. */
+int tac_outbuf_peek(const struct tac_outbuf *out, struct iovec *iov, int max);
+
+/* Drop the oldest `size` bytes: they were sent. */
+void tac_outbuf_consume(struct tac_outbuf *out, Py_ssize_t size);
+
+/* Drop all, and the array. */
+void tac_outbuf_clear(struct tac_outbuf *out);
+
+/* A list of what is left.  Returns: new ref | NULL+exc. */
+PyObject *tac_outbuf_list(const struct tac_outbuf *out);
+
+#endif

@@ -1,0 +1,304 @@
+/* net/stream_read.c - a readable stream: to the protocol with what there is.
+ *
+ * One read an event, as programs expect of asyncio.  It goes into a buffer
+ * that all streams share, and is copied once its size is known.  From a peer
+ * that sends much, as much as last time goes straight into the object that
+ * the protocol gets.
+ */
+#include "net/stream.h"
+
+#include "base/compat.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+
+#define READ_COPY_BYTES (32 * 1024) /* less is cheaper to copy than to fit */
+#define READ_MOST_BYTES (256 * 1024)
+
+/* -1, and errno.  The GIL is let go for reads that may take long: a socket
+ * that does not block answers sooner than another thread gives it back. */
+static Py_ssize_t
+read_some(TacStream *s, struct iovec *iov, int count, bool may_take_long)
+{
+    struct msghdr message = {.msg_iov = iov, .msg_iovlen = (size_t)count};
+    int fd = tac_stream_fd(s);
+    Py_ssize_t got = -1;
+    if (fd < 0) {
+        return -1;
+    }
+    do {
+        if (!may_take_long) {
+            got = count == 1 ? recv(fd, iov[0].iov_base, iov[0].iov_len, 0)
+                             : recvmsg(fd, &message, 0);
+        }
+        else {
+            int error;
+            Py_BEGIN_ALLOW_THREADS
+            got = recvmsg(fd, &message, 0);
+            error = errno;
+            Py_END_ALLOW_THREADS
+            errno = error;
+        }
+    } while (got < 0 && errno == EINTR && PyErr_CheckSignals() == 0);
+    return got;
+}
+
+static int
+read_failed(TacStream *s)
+{
+    if (!PyErr_Occurred()) {
+        if (errno == EAGAIN || errno == EWOULDBLOCK) {
+            return 0;
+        }
+        PyErr_SetFromErrno(PyExc_OSError);
+    }
+    return tac_stream_fatal(s, "Fatal read error on socket transport");
+}
+
+static int
+read_eof(TacStream *s)
+{
+    TacState *state = s->state;
+    if (s->loop->debug && state->hook_log_transport != NULL) {
+        PyObject *logged = PyObject_CallFunction(
+            state->hook_log_transport, "Os", s->transport, "received EOF");
+        Py_XDECREF(logged);
+        if (logged == NULL) {
+            return -1;
+        }
+    }
+    PyObject *result =
+        tac_stream_call_protocol(s, state->str_eof_received, NULL);
+    int keep_open = result == NULL ? -1 : PyObject_IsTrue(result);
+    Py_XDECREF(result);
+    if (keep_open < 0) {
+        return tac_stream_fatal(
+            s, "Fatal error: protocol.eof_received() call failed.");
+    }
+    if (keep_open) {
+        /* It may still write; the end would be reported again and again. */
+        tac_stream_read_no_more(s);
+        return 0;
+    }
+    PyObject *closed =
+        PyObject_CallMethodNoArgs(s->transport, state->str_close);
+    Py_XDECREF(closed);
+    return closed == NULL ? -1 : 0;
+}
+
+/* To data_received() -------------------------------------------------------- */
+
+/* The shared buffer is in use between two lines of C only, so a turn inside
+ * of a callback may use it too; and the GIL is held meanwhile. */
+static char *
+read_shared_buffer(TacState *state)
+{
+    if (state->read_buffer == NULL) {
+        state->read_buffer = malloc(READ_MOST_BYTES);
+        if (state->read_buffer == NULL) {
+            PyErr_NoMemory();
+        }
+    }
+    return state->read_buffer;
+}
+
+static PyObject *
+read_shared(TacStream *s, Py_ssize_t *got)
+{
+    char *buffer = read_shared_buffer(s->state);
+    *got = -1;
+    if (buffer == NULL) {
+        return NULL;
+    }
+    struct iovec iov = {buffer, READ_MOST_BYTES};
+    *got = read_some(s, &iov, 1, false);
+    return *got > 0 ? PyBytes_FromStringAndSize(buffer, *got) : NULL;
+}
+
+/* What was more than expected is in the shared buffer. */
+static PyObject *
+read_joined(TacStream *s, PyObject *data, Py_ssize_t got)
+{
+    Py_ssize_t expected = PyBytes_GET_SIZE(data);
+    PyObject *joined = PyBytes_FromStringAndSize(NULL, got);
+    if (joined != NULL) {
+        char *start = PyBytes_AS_STRING(joined);
+        memcpy(start, PyBytes_AS_STRING(data), (size_t)expected);
+        memcpy(start + expected, s->state->read_buffer,
+               (size_t)(got - expected));
+    }
+    Py_DECREF(data);
+    return joined;
+}
+
+/* As much as last time, into the object itself. */
+static PyObject *
+read_expected(TacStream *s, Py_ssize_t *got)
+{
+    char *buffer = read_shared_buffer(s->state);
+    PyObject *data =
+        buffer == NULL ? NULL
+                       : PyBytes_FromStringAndSize(NULL, s->expected);
+    *got = -1;
+    if (data == NULL) {
+        return NULL;
+    }
+    struct iovec iov[] = {
+        {PyBytes_AS_STRING(data), (size_t)s->expected},
+        {buffer, (size_t)(READ_MOST_BYTES - s->expected)},
+    };
+    *got = read_some(s, iov, s->expected < READ_MOST_BYTES ? 2 : 1, false);
+    if (*got <= 0) {
+        int error = errno;
+        Py_DECREF(data);
+        errno = error;
+        return NULL;
+    }
+    if (*got > s->expected) {
+        return read_joined(s, data, *got);
+    }
+    if (*got < s->expected) {
+        (void)_PyBytes_Resize(&data, *got); /* NULL on failure */
+    }
+    return data;
+}
+
+static int
+read_data(TacStream *s)
+{
+    Py_ssize_t got;
+    PyObject *data = s->expected != 0 ? read_expected(s, &got)
+                                      : read_shared(s, &got);
+    if (data == NULL) {
+        return got == 0 ? read_eof(s) : read_failed(s);
+    }
+    s->expected = got >= READ_COPY_BYTES ? (int)got : 0;
+    PyObject *result =
+        tac_stream_call_protocol(s, s->state->str_data_received, data);
+    Py_DECREF(data);
+    if (result == NULL) {
+        return tac_stream_fatal(
+            s, "Fatal error: protocol.data_received() call failed.");
+    }
+    Py_DECREF(result);
+    return 0;
+}
+
+/* To get_buffer() and buffer_updated() -------------------------------------- */
+
+static PyObject *
+read_get_buffer(TacStream *s)
+{
+    PyObject *hint = PyLong_FromLong(-1);
+    PyObject *buffer =
+        hint == NULL
+            ? NULL
+            : tac_stream_call_protocol(s, s->state->str_get_buffer, hint);
+    Py_XDECREF(hint);
+    Py_ssize_t len = buffer == NULL ? -1 : PyObject_Length(buffer);
+    if (len == 0) {
+        PyErr_SetString(PyExc_RuntimeError,
+                        "get_buffer() returned an empty buffer");
+    }
+    if (len <= 0) {
+        Py_CLEAR(buffer);
+    }
+    return buffer;
+}
+
+/* Receive into a buffer.  -1: read_failed() says what is to be done. */
+static Py_ssize_t
+read_into(TacStream *s, PyObject *buffer)
+{
+    Py_buffer view;
+    if (PyObject_GetBuffer(buffer, &view, PyBUF_WRITABLE) < 0) {
+        if (PyErr_ExceptionMatches(PyExc_BufferError)) {
+            PyErr_Clear(); /* as sock.recv_into() says */
+            PyErr_SetString(PyExc_TypeError,
+                            "recv_into() argument 1 must be read-write "
+                            "bytes-like object, not a read-only one");
+        }
+        return -1;
+    }
+    struct iovec iov = {view.buf, (size_t)view.len};
+    Py_ssize_t got = read_some(s, &iov, 1, view.len >= READ_MOST_BYTES);
+    int error = errno;
+    PyBuffer_Release(&view);
+    errno = error;
+    return got;
+}
+
+static int
+read_buffered(TacStream *s)
+{
+    PyObject *buffer = read_get_buffer(s);
+    if (buffer == NULL) {
+        return tac_stream_fatal(
+            s, "Fatal error: protocol.get_buffer() call failed.");
+    }
+    Py_ssize_t got = read_into(s, buffer);
+    int error = errno;
+    Py_DECREF(buffer);
+    errno = error;
+    if (got <= 0) {
+        return got == 0 ? read_eof(s) : read_failed(s);
+    }
+    PyObject *count = PyLong_FromSsize_t(got);
+    PyObject *result =
+        count == NULL
+            ? NULL
+            : tac_stream_call_protocol(s, s->state->str_buffer_updated,
+                                       count);
+    Py_XDECREF(count);
+    if (result == NULL) {
+        return tac_stream_fatal(
+            s, "Fatal error: protocol.buffer_updated() call failed.");
+    }
+    Py_DECREF(result);
+    return 0;
+}
+
+/* The event --------------------------------------------------------------- */
+
+static int
+read_on_item(PyObject *transport)
+{
+    TacState *state = tac_state_of_type(Py_TYPE(transport));
+    TacStream *s = state == NULL ? NULL : tac_stream_of(state, transport);
+    if (s == NULL) {
+        return state == NULL ? -1 : 0;
+    }
+    s->read_queued = false;
+    if (!tac_watch_is_armed(&s->reader) || s->conn_lost != 0) {
+        return 0; /* paused or closed meanwhile */
+    }
+    return tac_stream_run_in(s, s->context,
+                             s->buffered ? read_buffered : read_data);
+}
+
+/* In a libev callback: no Python code.  Should memory run out, the next poll
+ * reports the socket again. */
+void
+tac_stream_on_readable(struct tac_watch *watch, int error)
+{
+    TacStream *s = tac_list_entry(watch, TacStream, reader);
+    if (error != 0 || s->read_queued) {
+        return; /* closed behind our back: silent until it is removed */
+    }
+    struct tac_ring_item item = {
+        .object = s->transport, /* armed: so it is held */
+        .fn = read_on_item,
+        .kind = TAC_RING_NATIVE,
+    };
+    TacLoop *loop = s->loop;
+    if (tac_ring_push(&loop->ring, &item) == 0) {
+        Py_INCREF(s->transport);
+        s->read_queued = true;
+        if (!loop->halted) {
+            tac_task_make_runnable(&loop->host);
+        }
+    }
+}

@@ -1,0 +1,511 @@
+/* net/stream_write.c - what a protocol writes, to the kernel. */
+#include "net/stream.h"
+
+#include "base/compat.h"
+
+#include <errno.h>
+#include <sys/socket.h>
+
+#define WRITE_IOV_MAX 64
+/* More than that is sent at once: the kernel would not take it in one go. */
+#define WRITE_FLUSH_BYTES (64 * 1024)
+/* From here on the GIL is let go around a send. */
+#define WRITE_LONG_BYTES (64 * 1024)
+/* Writes in vain before each is warned of; asyncio's constant. */
+#define WRITE_LOST_THRESHOLD 5
+
+#ifndef MSG_NOSIGNAL
+#define MSG_NOSIGNAL 0
+#endif
+
+/* Sending ----------------------------------------------------------------- */
+
+static Py_ssize_t
+write_vector(int fd, struct iovec *iov, int count, Py_ssize_t size)
+{
+    struct msghdr message = {.msg_iov = iov, .msg_iovlen = (size_t)count};
+    Py_ssize_t sent;
+    if (size < WRITE_LONG_BYTES) {
+        return count == 1
+                   ? send(fd, iov[0].iov_base, iov[0].iov_len, MSG_NOSIGNAL)
+                   : sendmsg(fd, &message, MSG_NOSIGNAL);
+    }
+    int error;
+    Py_BEGIN_ALLOW_THREADS
+    sent = sendmsg(fd, &message, MSG_NOSIGNAL);
+    error = errno;
+    Py_END_ALLOW_THREADS
+    errno = error;
+    return sent;
+}
+
+/* Bytes that the kernel took; 0: none for now; -1 with an exception. */
+static Py_ssize_t
+write_send(TacStream *s, struct iovec *iov, int count, Py_ssize_t size)
+{
+    int fd = tac_stream_fd(s);
+    Py_ssize_t sent = -1;
+    if (fd >= 0) {
+        do {
+            sent = write_vector(fd, iov, count, size);
+        } while (sent < 0 && errno == EINTR && PyErr_CheckSignals() == 0);
+    }
+    if (sent >= 0) {
+        return sent;
+    }
+    if (PyErr_Occurred()) {
+        return -1;
+    }
+    if (errno == EAGAIN || errno == EWOULDBLOCK) {
+        return 0;
+    }
+    PyErr_SetFromErrno(PyExc_OSError);
+    return -1;
+}
+
+/* Send what the kernel takes of the queue.  0, or -1 with an exception. */
+static int
+write_drain(TacStream *s)
+{
+    struct iovec iov[WRITE_IOV_MAX];
+    while (!tac_outbuf_is_empty(&s->out)) {
+        int count = tac_outbuf_peek(&s->out, iov, WRITE_IOV_MAX);
+        Py_ssize_t size = 0;
+        for (int i = 0; i < count; i++) {
+            size += (Py_ssize_t)iov[i].iov_len;
+        }
+        Py_ssize_t sent = write_send(s, iov, count, size);
+        if (sent < 0) {
+            return -1;
+        }
+        if (s->out.len == 0) {
+            break; /* another thread had the GIL, and closed it */
+        }
+        tac_outbuf_consume(&s->out, sent);
+        if (sent < size) {
+            break;
+        }
+    }
+    return 0;
+}
+
+static int
+write_failed(TacStream *s)
+{
+    tac_outbuf_clear(&s->out);
+    return tac_stream_fatal(s, "Fatal write error on socket transport");
+}
+
+/* What is left waits for the kernel. */
+static int
+write_wait(TacStream *s)
+{
+    if (tac_outbuf_is_empty(&s->out) || tac_watch_is_armed(&s->writer)
+        || !tac_list_is_linked(&s->member.node))
+    {
+        return 0;
+    }
+    int fd = tac_stream_fd(s);
+    if (fd < 0) {
+        PyErr_SetFromErrno(PyExc_OSError);
+        return write_failed(s);
+    }
+    tac_watch_arm(&s->writer, fd, TAC_WATCH_WRITE);
+    return 0;
+}
+
+/* Send what waits for no event, or let it wait for one. */
+static int
+write_flush(TacStream *s)
+{
+    tac_list_unlink(&s->flush.node);
+    if (tac_watch_is_armed(&s->writer) || tac_outbuf_is_empty(&s->out)) {
+        return 0;
+    }
+    return write_drain(s) < 0 ? write_failed(s) : write_wait(s);
+}
+
+int
+tac_stream_flush(TacStream *s)
+{
+    if (!tac_list_is_linked(&s->flush.node)) {
+        return 0;
+    }
+    Py_INCREF(s);
+    int rc = write_flush(s);
+    tac_stream_update_held(s);
+    Py_DECREF(s);
+    return rc;
+}
+
+void
+tac_stream_on_flush(struct tac_deferred *deferred)
+{
+    TacStream *s = tac_list_entry(deferred, TacStream, flush);
+    Py_INCREF(s);
+    if (write_flush(s) < 0) {
+        /* Of an exception handler: there is no callback to leave by. */
+        PyErr_WriteUnraisable(s->transport);
+    }
+    tac_stream_update_held(s);
+    Py_DECREF(s);
+}
+
+/* Flow control ------------------------------------------------------------ */
+
+static int
+write_tell(TacStream *s, PyObject *name, const char *message)
+{
+    PyObject *result = tac_stream_call_protocol(s, name, NULL);
+    if (result == NULL) {
+        return tac_stream_report(s, message);
+    }
+    Py_DECREF(result);
+    return 0;
+}
+
+int
+tac_stream_maybe_pause(TacStream *s)
+{
+    if (s->protocol_paused || s->out.size <= s->high_bytes
+        || tac_stream_flush(s) < 0 || s->out.size <= s->high_bytes)
+    {
+        return PyErr_Occurred() ? -1 : 0;
+    }
+    s->protocol_paused = true;
+    return write_tell(s, s->state->str_pause_writing,
+                      "protocol.pause_writing() failed");
+}
+
+int
+tac_stream_maybe_resume(TacStream *s)
+{
+    if (!s->protocol_paused || s->out.size > s->low_bytes) {
+        return 0;
+    }
+    s->protocol_paused = false;
+    return write_tell(s, s->state->str_resume_writing,
+                      "protocol.resume_writing() failed");
+}
+
+/* A writable socket ------------------------------------------------------- */
+
+static int
+write_shutdown(TacStream *s)
+{
+    int fd = tac_stream_fd(s);
+    if (fd < 0 || shutdown(fd, SHUT_WR) < 0) {
+        PyErr_SetFromErrno(PyExc_OSError);
+        return -1;
+    }
+    return 0;
+}
+
+static int
+write_set_waiter(TacStream *s, PyObject *name, PyObject *value)
+{
+    PyObject *waiter = Py_XNewRef(s->empty_waiter);
+    if (waiter == NULL) {
+        return 0;
+    }
+    PyObject *result = PyObject_CallMethodOneArg(waiter, name, value);
+    Py_DECREF(waiter);
+    Py_XDECREF(result);
+    return result == NULL ? -1 : 0;
+}
+
+/* All is sent: what waited for that? */
+static int
+write_all_sent(TacStream *s)
+{
+    if (tac_watch_is_armed(&s->writer)) {
+        tac_watch_disarm(&s->writer);
+    }
+    if (write_set_waiter(s, s->state->str_set_result, Py_None) < 0) {
+        return tac_stream_report(s, "Exception in callback");
+    }
+    if (s->closing && s->conn_lost == 0) {
+        s->conn_lost++;
+        PyObject *lost = PyObject_GetAttr(
+            s->transport, s->state->str__call_connection_lost);
+        int rc = lost == NULL ? -1
+                              : tac_stream_call_soon(s, lost, Py_None);
+        Py_XDECREF(lost);
+        return rc;
+    }
+    if (s->eof && write_shutdown(s) < 0) {
+        return tac_stream_report(s, "Exception in callback");
+    }
+    return 0;
+}
+
+static int
+write_continue(TacStream *s)
+{
+    if (write_drain(s) < 0) {
+        if (s->empty_waiter != NULL) {
+            PyObject *exc = PyErr_GetRaisedException();
+            int told = write_set_waiter(s, s->state->str_set_exception, exc);
+            if (told < 0) {
+                PyErr_WriteUnraisable(s->transport);
+            }
+            PyErr_SetRaisedException(exc);
+        }
+        return write_failed(s);
+    }
+    if (tac_stream_maybe_resume(s) < 0) { /* may write again */
+        return -1;
+    }
+    return tac_outbuf_is_empty(&s->out) && s->conn_lost == 0
+               ? write_all_sent(s)
+               : 0;
+}
+
+static int
+write_on_item(PyObject *transport)
+{
+    TacState *state = tac_state_of_type(Py_TYPE(transport));
+    TacStream *s = state == NULL ? NULL : tac_stream_of(state, transport);
+    if (s == NULL) {
+        return state == NULL ? -1 : 0;
+    }
+    s->write_queued = false;
+    if (!tac_watch_is_armed(&s->writer) || s->conn_lost != 0) {
+        return 0;
+    }
+    Py_INCREF(s);
+    int rc = tac_stream_run_in(s, s->context, write_continue);
+    PyObject *exc = PyErr_GetRaisedException();
+    tac_stream_update_held(s);
+    Py_DECREF(s);
+    PyErr_SetRaisedException(exc);
+    return rc;
+}
+
+/* In a libev callback: no Python code. */
+void
+tac_stream_on_writable(struct tac_watch *watch, int error)
+{
+    TacStream *s = tac_list_entry(watch, TacStream, writer);
+    if (error != 0 || s->write_queued) {
+        return;
+    }
+    struct tac_ring_item item = {
+        .object = s->transport, /* armed: so it is held */
+        .fn = write_on_item,
+        .kind = TAC_RING_NATIVE,
+    };
+    TacLoop *loop = s->loop;
+    if (tac_ring_push(&loop->ring, &item) == 0) {
+        Py_INCREF(s->transport);
+        s->write_queued = true;
+        if (!loop->halted) {
+            tac_task_make_runnable(&loop->host);
+        }
+    }
+}
+
+/* Writing ----------------------------------------------------------------- */
+
+/* May it be written to?  1; 0: no, in silence; -1 with an exception. */
+static int
+write_check(TacStream *s, const char *method, const char *verb)
+{
+    if (s->eof) {
+        PyErr_Format(PyExc_RuntimeError,
+                     "Cannot call %s() after write_eof()", method);
+        return -1;
+    }
+    if (s->empty_waiter != NULL) {
+        PyErr_Format(PyExc_RuntimeError,
+                     "unable to %s; sendfile is in progress", verb);
+        return -1;
+    }
+    return 1;
+}
+
+/* A write after the connection was lost.  0, or -1 with an exception. */
+static int
+write_in_vain(TacStream *s)
+{
+    TacState *state = s->state;
+    if (s->conn_lost++ >= WRITE_LOST_THRESHOLD
+        && state->hook_log_lost_write != NULL)
+    {
+        PyObject *result = PyObject_CallNoArgs(state->hook_log_lost_write);
+        Py_XDECREF(result);
+        return result == NULL ? -1 : 0;
+    }
+    return 0;
+}
+
+/* Queue, sending at once what is too much to be copied.  The data is not
+ * empty. */
+static int
+write_queue_buffer(TacStream *s, PyObject *data)
+{
+    Py_buffer view;
+    if (PyObject_GetBuffer(data, &view, PyBUF_SIMPLE) < 0) {
+        return -1;
+    }
+    Py_ssize_t sent = 0;
+    int rc = 0;
+    if (view.len >= WRITE_FLUSH_BYTES && tac_outbuf_is_empty(&s->out)) {
+        struct iovec iov = {view.buf, (size_t)view.len};
+        sent = write_send(s, &iov, 1, view.len);
+    }
+    if (sent < 0) {
+        rc = -1;
+    }
+    else if (sent < view.len && s->conn_lost == 0) {
+        rc = tac_outbuf_push_copy(&s->out, (char *)view.buf + sent,
+                                  view.len - sent);
+    }
+    PyBuffer_Release(&view);
+    if (rc == 0 && sent != 0) { /* the rest cannot be sent now */
+        rc = write_wait(s);
+    }
+    return rc;
+}
+
+static int
+write_queue(TacStream *s, PyObject *data)
+{
+    if (PyBytes_CheckExact(data)) {
+        return tac_outbuf_push(&s->out, Py_NewRef(data));
+    }
+    return write_queue_buffer(s, data);
+}
+
+/* After something was queued: when is it sent? */
+static int
+write_settle(TacStream *s)
+{
+    if (!tac_watch_is_armed(&s->writer) && !tac_outbuf_is_empty(&s->out)
+        && (s->out.size >= WRITE_FLUSH_BYTES || s->out.size > s->high_bytes
+            || !tac_runner_defer(s->loop->runner, &s->flush))
+        && write_flush(s) < 0)
+    {
+        return -1;
+    }
+    tac_stream_update_held(s);
+    return s->out.size > s->high_bytes ? tac_stream_maybe_pause(s) : 0;
+}
+
+static Py_ssize_t
+write_length(PyObject *data)
+{
+    if (PyBytes_Check(data)) {
+        return PyBytes_GET_SIZE(data);
+    }
+    if (PyByteArray_Check(data)) {
+        return PyByteArray_GET_SIZE(data);
+    }
+    return PyObject_Length(data); /* of a memoryview that was released: -1 */
+}
+
+static int
+write_check_type(PyObject *data)
+{
+    if (PyBytes_Check(data) || PyByteArray_Check(data)
+        || PyMemoryView_Check(data))
+    {
+        return 0;
+    }
+#if PY_VERSION_HEX >= 0x030E0000
+    const char *format = "data argument must be a bytes, bytearray, or "
+                         "memoryview object, not '%.200s'";
+#else
+    const char *format =
+        "data argument must be a bytes-like object, not '%.200s'";
+#endif
+    PyErr_Format(PyExc_TypeError, format, Py_TYPE(data)->tp_name);
+    return -1;
+}
+
+int
+tac_stream_write(TacStream *s, PyObject *data)
+{
+    if (write_check_type(data) < 0 || write_check(s, "write", "write") < 0) {
+        return -1;
+    }
+    Py_ssize_t len = write_length(data);
+    if (len <= 0) {
+        return len < 0 ? -1 : 0;
+    }
+    if (s->conn_lost != 0 || s->loop == NULL) {
+        return write_in_vain(s);
+    }
+    Py_INCREF(s);
+    int rc = write_queue(s, data);
+    rc = rc < 0 ? write_failed(s) : write_settle(s);
+    Py_DECREF(s);
+    return rc;
+}
+
+/* Queue all of them, or none.  0, or -1 with an exception. */
+static int
+write_queue_all(TacStream *s, PyObject *list)
+{
+    PyObject *items = PySequence_List(list); /* a snapshot: code may run */
+    if (items == NULL) {
+        return -1;
+    }
+    int rc = 0;
+    for (Py_ssize_t i = 0; rc == 0 && i < PyList_GET_SIZE(items); i++) {
+        PyObject *view = PyList_GET_ITEM(items, i);
+        if (PyBytes_CheckExact(view)) {
+            continue;
+        }
+        view = PyMemoryView_FromObject(view);
+        rc = view == NULL ? -1 : PyList_SetItem(items, i, view);
+    }
+    for (Py_ssize_t i = 0; rc == 0 && i < PyList_GET_SIZE(items); i++) {
+        PyObject *data = PyList_GET_ITEM(items, i);
+        Py_ssize_t len = write_length(data);
+        if (len < 0) {
+            rc = -1;
+        }
+        else if (len != 0 && write_queue(s, data) < 0) {
+            rc = write_failed(s);
+            break;
+        }
+    }
+    Py_DECREF(items);
+    return rc;
+}
+
+int
+tac_stream_writelines(TacStream *s, PyObject *list)
+{
+    if (write_check(s, "writelines", "writelines") < 0) {
+        return -1;
+    }
+    int any = PyObject_IsTrue(list);
+    if (any <= 0) {
+        return any;
+    }
+    if (s->conn_lost != 0 || s->loop == NULL) {
+        return write_in_vain(s);
+    }
+    Py_INCREF(s);
+    int rc = write_queue_all(s, list);
+    if (rc == 0 && s->conn_lost == 0) {
+        rc = write_settle(s);
+    }
+    Py_DECREF(s);
+    return rc;
+}
+
+int
+tac_stream_write_eof(TacStream *s)
+{
+    if (s->closing || s->eof || tac_stream_flush(s) < 0) {
+        return PyErr_Occurred() ? -1 : 0;
+    }
+    if (s->closing) {
+        return 0; /* by an error of that */
+    }
+    s->eof = true;
+    return tac_outbuf_is_empty(&s->out) ? write_shutdown(s) : 0;
+}

@@ -1,0 +1,171 @@
+"""Stream transports: what runs once a connection, and the making of their type.
+
+The type `StreamTransport` is C, on top of the standard library's own class of the
+running version, whose code does everything that is cold. Between the two stands what is
+cold and different: a connection's socket object and addresses are made when somebody
+asks for them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import socket
+from asyncio import base_events, futures, selector_events, trsock
+from typing import TYPE_CHECKING, Any
+
+from . import _core
+
+if TYPE_CHECKING:
+    from ._loop import EventLoop
+
+__all__ = ["StreamTransport", "make_listener"]
+
+_LAZY = frozenset({"socket", "sockname", "peername"})
+
+
+class _StreamBase(selector_events._SelectorSocketTransport):  # type: ignore[misc,name-defined]
+    """The cold half of a stream transport."""
+
+    __slots__ = ()
+
+    if TYPE_CHECKING:
+        _extra: dict[str, Any]
+        _sock: socket.socket | None
+
+        def _own_address(self) -> Any: ...
+        def _peer_address(self) -> Any: ...
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        """Return what is known of the connection.
+
+        Args:
+          name: "socket" (an `asyncio.trsock.TransportSocket`), "sockname", "peername",
+            or what else the transport was made with.
+          default: what to return if nothing is known.
+
+        Flavor: sync.
+        """
+        if name in _LAZY and name not in self._extra:
+            if name == "socket":
+                self._extra[name] = trsock.TransportSocket(self._socket())
+            else:
+                self._keep_names()
+        return self._extra.get(name, default)
+
+    def _socket(self) -> socket.socket:
+        """The connection's socket object; a closed one once that is over."""
+        sock = self._sock
+        if sock is None:
+            sock = socket.socket()
+            sock.close()
+        return sock
+
+    def _keep_names(self) -> None:
+        """Learn the addresses, which a closed socket could not tell."""
+        extra = self._extra
+        if "sockname" not in extra:
+            extra["sockname"] = self._own_address()
+        if "peername" not in extra:
+            peer = self._peer_address()
+            if peer is None and self._sock is not None:
+                try:
+                    peer = self._sock.getpeername()
+                except OSError:
+                    pass
+            extra["peername"] = peer
+
+
+def _make_stream_transport() -> Any:
+    """Make the C type; None where the standard library's class is not as known."""
+    attach = inspect.signature(base_events.Server._attach)  # type: ignore[attr-defined]
+    with socket.socket() as sock:
+        try:
+            return _core._make_stream_transport(
+                _StreamBase,
+                asyncio.BufferedProtocol,
+                futures._set_result_unless_cancelled,  # type: ignore[attr-defined]
+                len(attach.parameters) > 1,
+                sock,
+            )
+        except RuntimeError:
+            return None
+
+
+StreamTransport: Any = _make_stream_transport()
+
+
+# What a listener in C stands for: replaced ones are called instead.
+_ACCEPTING = {
+    name: getattr(selector_events.BaseSelectorEventLoop, name)
+    for name in ("_accept_connection", "_accept_connection2")
+}
+
+
+def _is_replaced(loop: EventLoop) -> bool:
+    """Whether somebody has an accept loop of their own, on `loop` or in its class."""
+    return any(
+        getattr(getattr(loop, name), "__func__", None) is not method
+        for name, method in _ACCEPTING.items()
+    )
+
+
+def make_listener(
+    loop: EventLoop,
+    factory: Any,
+    sock: Any,
+    sslcontext: Any,
+    server: Any,
+    backlog: int,
+    handshake_timeout: float | None = None,
+    shutdown_timeout: float | None = None,
+    context: Any = None,
+) -> Any:
+    """Return what accepts for a listening socket in C, or None where the inherited code
+    has to: for TLS, objects that are no `socket.socket`, a context that is given.
+
+    Args: as of the loop's ``_start_serving``.
+    """
+    if (
+        sslcontext
+        or context is not None
+        or type(sock) is not socket.socket
+        or _is_replaced(loop)
+    ):
+        return None
+
+    def fallback() -> None:
+        loop._accept_connection(factory, sock, sslcontext, server, backlog)
+
+    return _core.Listener(loop, factory, sock, server, backlog, fallback)
+
+
+def _log_transport(transport: Any, what: str) -> None:
+    selector_events.logger.debug("%r %s", transport, what)  # type: ignore[attr-defined]
+
+
+def _log_lost_write() -> None:
+    selector_events.logger.warning(  # type: ignore[attr-defined]
+        "socket.send() raised exception."
+    )
+
+
+def _report_accept(
+    loop: EventLoop, exc: BaseException, protocol: Any, transport: Any
+) -> None:
+    context = {
+        "message": "Error on transport creation for incoming connection",
+        "exception": exc,
+    }
+    if protocol is not None:
+        context["protocol"] = protocol
+    if transport is not None:
+        context["transport"] = transport
+    loop.call_exception_handler(context)
+
+
+_core._set_hooks(
+    log_transport=_log_transport,
+    log_lost_write=_log_lost_write,
+    report_accept=_report_accept,
+)
