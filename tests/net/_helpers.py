@@ -16,6 +16,8 @@ import socket
 import struct
 import sys
 
+import pytest
+
 from trio_asyncio_c import EventLoop
 
 STOCK = asyncio.SelectorEventLoop
@@ -42,7 +44,7 @@ def normal(text):
         # What a loop calls its own callbacks is its own affair.
         text = "Exception in callback"
     # Which class of the hierarchy has a method.
-    return re.sub(r"\w+\.(\w+\(\))", r"\1", text)
+    return re.sub(r"\b_?[A-Z]\w*\.(\w+\(\))", r"\1", text)
 
 
 def described(value):
@@ -144,6 +146,25 @@ async def until(condition):
     """Wait until a condition holds that no future tells of."""
     while not condition():
         await asyncio.sleep(0.001)
+
+
+class StandardTransports(Exception):
+    """What a program raises that asks for more than the standard library gives."""
+
+
+def need_own(transport):
+    """End a program here that is only for transports of our own."""
+    if type(transport).__module__.startswith("asyncio."):
+        raise StandardTransports
+
+
+def on_ours(program, why):
+    """Do `run_on` with our loop alone; where the standard library's transports are in
+    use on it, which do not do this (`why`), the test is skipped."""
+    try:
+        return run_on(EventLoop, program)
+    except StandardTransports:
+        pytest.skip(f"the standard library's transports: {why}")
 
 
 # Protocols
@@ -287,7 +308,9 @@ async def connected(factory, kind="unix", small=False):
         try:
             yield transport, protocol, right
         finally:
-            transport.abort()
+            # Afterwards, since asyncio's fails when it has been closed in full.
+            if transport.get_extra_info("socket").fileno() != -1:
+                transport.abort()
             await turns(2)
 
 
