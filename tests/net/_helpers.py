@@ -37,7 +37,7 @@ KINDS = ["unix", "tcp"]
 def normal(text):
     """Take out of a text what differs between two runs or two loops of any kind."""
     text = re.sub(r"0x[0-9a-f]+", "0x", text)
-    text = re.sub(r"fd=\d+", "fd=", text)
+    text = re.sub(r"(fd=|File descriptor )\d+", r"\1", text)
     text = re.sub(r"<[\w.]*Transport\b", "<Transport", text)
     text = text.replace("_UnixSelectorEventLoop", "EventLoop")
     if text.startswith("Exception in callback"):
