@@ -32,6 +32,7 @@ class _StreamBase(selector_events._SelectorSocketTransport):  # type: ignore[mis
     if TYPE_CHECKING:
         _extra: dict[str, Any]
         _sock: socket.socket | None
+        _made_sock: socket.socket | None
 
         def _own_address(self) -> Any: ...
         def _peer_address(self) -> Any: ...
@@ -54,16 +55,24 @@ class _StreamBase(selector_events._SelectorSocketTransport):  # type: ignore[mis
         return self._extra.get(name, default)
 
     def _socket(self) -> socket.socket:
-        """The connection's socket object; a closed one once that is over."""
-        sock = self._sock
-        if sock is None:
-            sock = socket.socket()
-            sock.close()
+        """The connection's socket object; a closed one like it once that is over."""
+        if self._sock is not None:
+            return self._sock
+        name = self._extra["sockname"]
+        if not isinstance(name, tuple):
+            sock = socket.socket(socket.AF_UNIX)
+        elif len(name) == 2:
+            sock = socket.socket(socket.AF_INET, proto=socket.IPPROTO_TCP)
+        else:
+            sock = socket.socket(socket.AF_INET6, proto=socket.IPPROTO_TCP)
+        sock.close()
         return sock
 
     def _keep_names(self) -> None:
         """Learn the addresses, which a closed socket could not tell."""
         extra = self._extra
+        if "socket" not in extra and self._made_sock is not None:
+            extra["socket"] = trsock.TransportSocket(self._made_sock)
         if "sockname" not in extra:
             extra["sockname"] = self._own_address()
         if "peername" not in extra:

@@ -209,19 +209,28 @@ read_get_buffer(TacStream *s)
     return buffer;
 }
 
+/* No buffer to write to: let a socket's method find the words. */
+static Py_ssize_t
+read_refused(TacStream *s, PyObject *buffer)
+{
+    PyObject *sock = PyObject_GetAttrString(s->transport, "_sock");
+    PyObject *result =
+        sock == NULL ? NULL
+                     : PyObject_CallMethod(sock, "recv_into", "O", buffer);
+    Py_ssize_t got = result == NULL ? -1 : PyLong_AsSsize_t(result);
+    Py_XDECREF(result);
+    Py_XDECREF(sock);
+    return got;
+}
+
 /* Receive into a buffer.  -1: read_failed() says what is to be done. */
 static Py_ssize_t
 read_into(TacStream *s, PyObject *buffer)
 {
     Py_buffer view;
     if (PyObject_GetBuffer(buffer, &view, PyBUF_WRITABLE) < 0) {
-        if (PyErr_ExceptionMatches(PyExc_BufferError)) {
-            PyErr_Clear(); /* as sock.recv_into() says */
-            PyErr_SetString(PyExc_TypeError,
-                            "recv_into() argument 1 must be read-write "
-                            "bytes-like object, not a read-only one");
-        }
-        return -1;
+        PyErr_Clear();
+        return read_refused(s, buffer);
     }
     struct iovec iov = {view.buf, (size_t)view.len};
     Py_ssize_t got = read_some(s, &iov, 1, view.len >= READ_MOST_BYTES);

@@ -384,6 +384,7 @@ STREAM_OBJECT_GETTER(loop, loop)
 STREAM_OBJECT_GETTER(server, server)
 STREAM_OBJECT_GETTER(own_protocol, protocol)
 STREAM_OBJECT_GETTER(empty_waiter, empty_waiter)
+STREAM_OBJECT_GETTER(made_sock, sock)
 #undef STREAM_OBJECT_GETTER
 
 static int
@@ -560,6 +561,8 @@ stream_set_mark(PyObject *transport, PyObject *value, void *closure)
 static PyGetSetDef stream_getset[] = {
     {"_loop", stream_get_loop, NULL, "The loop; None once it is all over."},
     {"_sock", stream_get_sock, NULL, "The socket; None once it is closed."},
+    {"_made_sock", stream_get_made_sock, NULL,
+     "The socket if there is an object for it already, or None."},
     {"_sock_fd", stream_get_fd, NULL, "The socket's number, also afterwards."},
     {"_server", stream_get_server, NULL, "The server, or None."},
     {"_protocol", stream_get_own_protocol, stream_set_own_protocol,

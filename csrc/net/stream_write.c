@@ -14,6 +14,15 @@
 /* Writes in vain before each is warned of; asyncio's constant. */
 #define WRITE_LOST_THRESHOLD 5
 
+/* asyncio's words of the running version. */
+#if PY_VERSION_HEX >= 0x030E0000
+#define WRITE_WRONG_TYPE                                                    \
+    "data argument must be a bytes, bytearray, or memoryview object, not "  \
+    "%R"
+#else
+#define WRITE_WRONG_TYPE "data argument must be a bytes-like object, not %R"
+#endif
+
 #ifndef MSG_NOSIGNAL
 #define MSG_NOSIGNAL 0
 #endif
@@ -412,14 +421,11 @@ write_check_type(PyObject *data)
     {
         return 0;
     }
-#if PY_VERSION_HEX >= 0x030E0000
-    const char *format = "data argument must be a bytes, bytearray, or "
-                         "memoryview object, not '%.200s'";
-#else
-    const char *format =
-        "data argument must be a bytes-like object, not '%.200s'";
-#endif
-    PyErr_Format(PyExc_TypeError, format, Py_TYPE(data)->tp_name);
+    PyObject *name = PyType_GetName(Py_TYPE(data));
+    if (name != NULL) {
+        PyErr_Format(PyExc_TypeError, WRITE_WRONG_TYPE, name);
+        Py_DECREF(name);
+    }
     return -1;
 }
 

@@ -395,6 +395,9 @@ def test_an_unclosed_transport_warns_and_closes(make, recorder):
     assert normal(str(warning.message)) == "unclosed transport " + text.replace(
         "read=polling", "read=idle"
     )
+    del warning  # which knows the transport
+    caught.clear()
+    gc.collect()
     assert [reference() for reference in references] == [None, None]
     assert right.recv(1) == b""
     right.close()

@@ -259,7 +259,7 @@ def test_writelines(make, busy):
         ["text"],
         [b"good", "bad"],
         [b"good", None, b"good"],
-        object(),
+        object,
     ],
     ids=repr,
 )
