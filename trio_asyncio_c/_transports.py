@@ -47,7 +47,7 @@ class _StreamBase(selector_events._SelectorSocketTransport):  # type: ignore[mis
 
         Flavor: sync.
         """
-        if name in _LAZY and name not in self._extra:
+        if name not in self._extra and name in _LAZY:
             if name == "socket":
                 self._extra[name] = trsock.TransportSocket(self._socket())
             else:

@@ -216,7 +216,7 @@ read_refused(TacStream *s, PyObject *buffer)
     PyObject *sock = PyObject_GetAttrString(s->transport, "_sock");
     PyObject *result =
         sock == NULL ? NULL
-                     : PyObject_CallMethod(sock, "recv_into", "O", buffer);
+                     : PyObject_CallMethod(sock, "recv_into", "(O)", buffer);
     Py_ssize_t got = result == NULL ? -1 : PyLong_AsSsize_t(result);
     Py_XDECREF(result);
     Py_XDECREF(sock);

@@ -449,23 +449,61 @@ tac_stream_write(TacStream *s, PyObject *data)
     return rc;
 }
 
+#if PY_VERSION_HEX < 0x030C0000
+
+/* Up to 3.11, asyncio joins them. */
+int
+tac_stream_writelines(TacStream *s, PyObject *list)
+{
+    PyObject *empty = PyBytes_FromStringAndSize(NULL, 0);
+    PyObject *joined =
+        empty == NULL ? NULL : PyObject_CallMethod(empty, "join", "(O)", list);
+    Py_XDECREF(empty);
+    int rc = joined == NULL ? -1 : tac_stream_write(s, joined);
+    Py_XDECREF(joined);
+    return rc;
+}
+
+#else
+
+/* The pieces as bytes and memoryviews.  From 3.14 on, what is false in any
+ * way is left out, of whatever type.  Returns: new ref | NULL+exc. */
+static PyObject *
+write_pieces(PyObject *list)
+{
+    PyObject *items = PySequence_List(list); /* a snapshot: code may run */
+    for (Py_ssize_t i = 0; items != NULL && i < PyList_GET_SIZE(items); i++) {
+        PyObject *data = PyList_GET_ITEM(items, i);
+        if (PyBytes_CheckExact(data)) {
+            continue;
+        }
+        int wanted = 1;
+#if PY_VERSION_HEX >= 0x030E0000
+        wanted = PyObject_IsTrue(data);
+#endif
+        PyObject *piece = NULL;
+        if (wanted > 0) {
+            piece = PyMemoryView_FromObject(data);
+        }
+        else if (wanted == 0) {
+            piece = PyBytes_FromStringAndSize(NULL, 0);
+        }
+        if (piece == NULL || PyList_SetItem(items, i, piece) < 0) {
+            Py_CLEAR(items);
+        }
+    }
+    return items;
+}
+
 /* Queue all of them, or none.  0, or -1 with an exception. */
 static int
 write_queue_all(TacStream *s, PyObject *list)
 {
-    PyObject *items = PySequence_List(list); /* a snapshot: code may run */
+    PyObject *items = write_pieces(list);
     if (items == NULL) {
         return -1;
     }
     int rc = 0;
-    for (Py_ssize_t i = 0; rc == 0 && i < PyList_GET_SIZE(items); i++) {
-        PyObject *view = PyList_GET_ITEM(items, i);
-        if (PyBytes_CheckExact(view)) {
-            continue;
-        }
-        view = PyMemoryView_FromObject(view);
-        rc = view == NULL ? -1 : PyList_SetItem(items, i, view);
-    }
     for (Py_ssize_t i = 0; rc == 0 && i < PyList_GET_SIZE(items); i++) {
         PyObject *data = PyList_GET_ITEM(items, i);
         Py_ssize_t len = write_length(data);
@@ -502,6 +540,8 @@ tac_stream_writelines(TacStream *s, PyObject *list)
     Py_DECREF(s);
     return rc;
 }
+
+#endif
 
 int
 tac_stream_write_eof(TacStream *s)

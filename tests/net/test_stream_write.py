@@ -27,6 +27,7 @@ from ._helpers import (
     outcome,
     receive,
     receive_all,
+    run_on,
     socket_pair,
     turns,
     until,
@@ -245,6 +246,12 @@ def test_writelines(make, busy):
     assert on_both(program) == [None, True]
 
 
+# There asyncio keeps what came before the wrong one, never sends it, and so nothing
+# that is written after it either.
+KEEPS_A_PART = sys.version_info >= (3, 15)
+keeps_a_part = pytest.mark.skipif(KEEPS_A_PART, reason="asyncio's transport hangs")
+
+
 @pytest.mark.parametrize(
     "pieces",
     [
@@ -257,7 +264,7 @@ def test_writelines(make, busy):
         [1],
         [None],
         ["text"],
-        [b"good", "bad"],
+        pytest.param([b"good", "bad"], marks=keeps_a_part),
         [b"good", None, b"good"],
         object,
     ],
@@ -284,7 +291,10 @@ def test_a_generator_that_raises():
             transport.write(b"#")
             seen.append(await receive(peer, 1))
 
-    assert on_both(program) == [("ZeroDivisionError", "from a generator"), b"#"]
+    make = [EventLoop] if KEEPS_A_PART else [STOCK, EventLoop]
+    for loop_class in make:
+        seen = run_on(loop_class, program)
+        assert seen == [("ZeroDivisionError", "from a generator"), b"#"]
 
 
 # From where it is written
