@@ -1,12 +1,11 @@
 """The cases of bench_trio that need no server: what bench_core measures of the Trio
 side, what other parts of the trio package cost on top, and a parked task's memory."""
 
-import resource
 import socket
-from pathlib import Path
 
 import core_trio_cases
 from shared.case import Case
+from shared.machine import resident_bytes
 
 
 async def lock(trio, count):
@@ -46,11 +45,6 @@ async def run_in_thread(trio, count):
     """Let another thread do nothing, and wait for it."""
     for _ in range(count):
         await trio.to_thread.run_sync(nop)
-
-
-def resident_bytes():
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * resource.getpagesize()
 
 
 async def parked_memory(trio, count):

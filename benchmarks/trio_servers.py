@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from shared.case import Case
-from shared.machine import allow_open_files, keep_apart
+from shared.machine import allow_open_files, keep_apart, peak_bytes
 
 LOAD = str(Path(__file__).resolve().with_name("trio_load.py"))
 SPARE_FILES = 100
@@ -131,7 +131,7 @@ async def exchange(load, count):
     return latencies | {
         "user": (after.ru_utime - before.ru_utime) / count * 1e9,
         "system": (after.ru_stime - before.ru_stime) / count * 1e9,
-        "peak": after.ru_maxrss * 1024,
+        "peak": peak_bytes(),
     }
 
 

@@ -8,7 +8,7 @@ import select
 import subprocess
 import time
 
-TIMEOUT_S = 60  # for one round, or to start or end
+TIMEOUT_S = 60  # for one round, or to start or end, unless said otherwise
 READY = "ready"
 MISSING = "missing"
 ROUND = "round"
@@ -36,9 +36,10 @@ class Worker:
     more of them; None while all is well.
     """
 
-    def __init__(self, command):
+    def __init__(self, command, timeout_s=TIMEOUT_S):
         self.rounds = []
         self.failure = None
+        self._timeout_s = timeout_s
         self._process = subprocess.Popen(
             command,
             stdin=subprocess.PIPE,
@@ -59,7 +60,7 @@ class Worker:
     def _end(self):
         """Let the process end, and find out whether it failed."""
         try:
-            errors = self._process.communicate(timeout=TIMEOUT_S)[1]
+            errors = self._process.communicate(timeout=self._timeout_s)[1]
         except subprocess.TimeoutExpired:
             self._give_up()
             errors = self._process.communicate()[1]
@@ -69,7 +70,7 @@ class Worker:
 
     def _hear(self):
         """Return what the process says next, or None: it ended, so it failed."""
-        if not select.select([self._process.stdout], [], [], TIMEOUT_S)[0]:
+        if not select.select([self._process.stdout], [], [], self._timeout_s)[0]:
             self._give_up()
         line = self._process.stdout.readline()
         if line:
@@ -104,15 +105,16 @@ class Worker:
             self._end()
 
 
-def take_turns(commands, seconds):
+def take_turns(commands, seconds, timeout_s=TIMEOUT_S):
     """Let {peer: command} take turns, each for about `seconds` in all.
 
-    At least one round each; one that fails is left out from then on.
+    At least one round each; one that fails is left out from then on, as is one that
+    takes more than `timeout_s` for a round.
 
     Returns:
       {peer: Worker}.
     """
-    workers = {peer: Worker(command) for peer, command in commands.items()}
+    workers = {peer: Worker(command, timeout_s) for peer, command in commands.items()}
     for worker in workers.values():
         worker.wait_ready()
     end = time.perf_counter() + seconds * len(workers)

@@ -17,6 +17,13 @@ def find_ours():
     sys.path.append(str(ROOT))
 
 
+def build_folder():
+    """Return the folder for what is compiled, which is one for each C library."""
+    folder = ROOT / "build" / "-".join(["benchmarks", *platform.libc_ver()])
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
 def _cpu():
     """Return the CPU's model and its frequency now, as far as the system tells."""
     try:
@@ -82,6 +89,29 @@ def describe(packages):
     }
 
 
+def resident_bytes():
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * resource.getpagesize()
+
+
+def peak_bytes():
+    """Return the most memory that this process had resident.
+
+    Not getrusage's figure, which includes what its parent had when it was made.
+    """
+    try:
+        status = Path("/proc/self/status").read_text()
+    except OSError:
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return int(re.search(r"^VmHWM:\s*(\d+) kB", status, re.MULTILINE)[1]) * 1024
+
+
+def can_open_files(count):
+    """Return whether this process may have `count` files open."""
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    return hard == resource.RLIM_INFINITY or hard >= count
+
+
 def allow_open_files(count):
     """Raise this process's limit of open files to `count`, if it is lower."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -99,3 +129,9 @@ def keep_apart(pid):
     cpus = sorted(os.sched_getaffinity(0))
     os.sched_setaffinity(pid, {cpus[-1]})
     os.sched_setaffinity(0, {cpus[0]})
+
+
+def keep_together(pid):
+    """Let the other process run where this one does."""
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(pid, os.sched_getaffinity(0))

@@ -36,6 +36,7 @@ def measure(cases, peers, worker, options):
                 for peer in peers
                 if peer not in row.failures
             }
-            row.add(take_turns(commands, 0 if case.once else options.seconds))
+            seconds = 0 if case.once else options.seconds
+            row.add(take_turns(commands, seconds, options.timeout_s))
     show_progress("")
     return rows

@@ -2,6 +2,8 @@
 
 import argparse
 
+from .interleave import TIMEOUT_S
+
 
 def chosen(cases, names):
     return [
@@ -11,8 +13,12 @@ def chosen(cases, names):
     ]
 
 
-def parse_options(description, cases):
-    """Return the options of a script that can measure `cases`."""
+def parse_options(description, cases, timeout_s=TIMEOUT_S, longer=1):
+    """Return the options of a script that can measure `cases`.
+
+    A peer that takes more than `timeout_s` for a round hangs. Measuring takes `longer`
+    times as long as for a case whose rounds take a few milliseconds.
+    """
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument(
         "--quick", action="store_true", help="fewer and shorter measurements"
@@ -38,4 +44,6 @@ def parse_options(description, cases):
         parser.error(f"no case has {' or '.join(options.only)} in its name")
     options.repeat = options.repeat or (1 if options.quick else 5)
     options.warm_up_s, options.seconds = (0.05, 0.1) if options.quick else (0.1, 0.25)
+    options.seconds *= longer
+    options.timeout_s = timeout_s
     return options

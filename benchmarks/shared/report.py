@@ -19,8 +19,12 @@ def print_machine(machine):
         print(f"{what:{width}}  {words}")
 
 
-def print_line(head, cells, tail):
-    line = f"{head:32}" + "".join(f"{cell:>9}" for cell in cells) + f"   {tail}"
+def print_line(head, cells, tail, width=9, head_width=32):
+    line = (
+        f"{head:{head_width}}"
+        + "".join(f"{cell:>{width}}" for cell in cells)
+        + f"   {tail}"
+    )
     print(line.rstrip())
 
 

@@ -1,0 +1,74 @@
+"""A benchmark's case runs on our loop, and its clients tell wrong answers."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from ._sources import ROOT
+
+TIMEOUT_S = 300
+COMPILER = os.environ.get("CC", "cc").split()[0]
+
+pytestmark = pytest.mark.skipif(
+    shutil.which(COMPILER) is None, reason="the clients are in C"
+)
+
+
+def test_net_case_runs(tmp_path):
+    found = tmp_path / "found.json"
+    script = str(ROOT / "benchmarks" / "bench_net.py")
+    only = ["--quick", "--only", "echo 10 KiB, 1 connection"]
+    done = subprocess.run(
+        [sys.executable, script, *only, "--json", str(found)],
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT_S,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    [case] = json.loads(found.read_text())["cases"].values()
+    assert "ours" not in case["failures"]
+    assert all(figures["process"] > 0 for figures in case["rounds"]["ours"])
+    assert "met" in done.stdout
+
+
+WRONG_ECHO = """
+import socket, subprocess, sys
+sys.path.insert(0, sys.argv[1])
+from shared.build import compile_program, program
+assert compile_program("net_load", "dl") is None
+listener = socket.create_server(("127.0.0.1", 0))
+port = str(listener.getsockname()[1])
+clients = subprocess.Popen(
+    [program("net_load"), "echo", port, "1000", "1"],
+    stdin=subprocess.PIPE, stderr=subprocess.PIPE,
+)
+connection = listener.accept()[0]
+clients.stdin.write(b"1\\n")
+clients.stdin.flush()
+data = bytearray()
+while len(data) < 1000:
+    data += connection.recv(1000)
+data[500] ^= 1
+connection.sendall(data)
+print(clients.stderr.read().decode(), clients.wait())
+connection.close()
+listener.close()
+"""
+
+
+def test_clients_compare_what_is_echoed():
+    done = subprocess.run(
+        [sys.executable, "-c", WRONG_ECHO, str(ROOT / "benchmarks")],
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT_S,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "wrong answer: other bytes than were sent" in done.stdout
+    assert done.stdout.rstrip().endswith(" 1")
