@@ -31,7 +31,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { BUFFER_SIZE = 256 * 1024, BACKLOG = 4096 };
+enum { BUFFER_SIZE = 256 * 1024, PAGE_SIZE = 4096, BACKLOG = 4096 };
 
 struct peer {
     ev_io reader, writer;
@@ -278,7 +278,9 @@ main(int argc, char **argv)
     struct ev_loop *loop = ev_default_loop(0);
     struct server server;
     ev_io question;
-    char *buffer = malloc(BUFFER_SIZE);
+    /* Where malloc puts so large a block, 16 bytes into a page, some CPUs copy
+       to at half the speed. */
+    char *buffer = aligned_alloc(PAGE_SIZE, BUFFER_SIZE);
     if (loop == NULL || buffer == NULL) {
         die("libev");
     }

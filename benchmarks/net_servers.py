@@ -3,6 +3,7 @@ ways."""
 
 import asyncio
 import contextlib
+import mmap
 import os
 import socket
 import ssl
@@ -30,7 +31,9 @@ class Echo(asyncio.Protocol):
 class BufferedEcho(asyncio.BufferedProtocol):
     def connection_made(self, transport):
         self.transport = transport
-        self.view = memoryview(bytearray(READ_SIZE))
+        # At the beginning of a page, for some CPUs copy at half the speed to where
+        # a bytearray of that size is.
+        self.view = memoryview(mmap.mmap(-1, READ_SIZE))
 
     def get_buffer(self, sizehint):
         return self.view
