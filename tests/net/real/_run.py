@@ -1,0 +1,119 @@
+"""One program on a loop, and what it must not leave behind."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import importlib
+import os
+import traceback
+
+import trio_asyncio_c
+
+# Below the time after which pytest takes a test for hanging.
+LIMIT_S = 50
+# How often, and how far apart, a loop is asked whether what ends by itself has ended.
+SETTLE_ATTEMPTS = 500
+SETTLE_PAUSE_S = 0.01
+
+LOOP = os.environ.get("REAL_LOOP", "trio_asyncio_c:EventLoop")
+
+
+def loop_class():
+    """Return the class under test: ours, unless the environment names another."""
+    module, _, name = LOOP.partition(":")
+    return getattr(importlib.import_module(module), name)
+
+
+def is_c_transport(transport):
+    """Whether a transport is the package's own, and not the standard library's."""
+    return any(
+        base.__module__.partition(".")[0] == trio_asyncio_c.__name__
+        for base in type(transport).__mro__
+    )
+
+
+def descriptors():
+    """Return what is open in this process, as {(number, device, inode): name}."""
+    found = {}
+    for entry in os.listdir("/dev/fd"):
+        try:
+            status = os.fstat(int(entry))
+        except OSError:  # the one that listed the folder
+            continue
+        try:
+            name = os.readlink(f"/dev/fd/{entry}")
+        except OSError:
+            name = "?"
+        found[int(entry), status.st_dev, status.st_ino] = name
+    return found
+
+
+async def settled(what, remaining):
+    """Wait until `remaining()` is empty, which must come by itself."""
+    for _ in range(SETTLE_ATTEMPTS):
+        if not remaining():
+            return
+        gc.collect()
+        await asyncio.sleep(SETTLE_PAUSE_S)
+    raise AssertionError(f"{what} left: {remaining()}")
+
+
+def other_tasks():
+    return asyncio.all_tasks() - {asyncio.current_task()}
+
+
+def _described(context):
+    """Return a call of the exception handler as text, which holds no frames alive."""
+    exc = context.get("exception")
+    lines = [f"{key}: {value!r}" for key, value in context.items()]
+    return "\n".join([*lines, *(traceback.format_exception(exc) if exc else [])])
+
+
+class Watch:
+    """What a loop complains of while a program runs on it."""
+
+    def __init__(self):
+        self.complaints = []
+
+    def hear(self, loop, context):
+        self.complaints.append(_described(context))
+
+    async def program(self, main, ignored):
+        loop = asyncio.get_running_loop()
+        assert type(loop) is loop_class()
+        loop.set_exception_handler(self.hear)
+        before = descriptors()
+
+        def new_descriptors():
+            now = descriptors()
+            new = {number[0]: now[number] for number in now.keys() - before.keys()}
+            return {fd: name for fd, name in new.items() if not ignored(name)}
+
+        async with asyncio.timeout(LIMIT_S):
+            result = await main()
+        await settled("tasks", other_tasks)
+        await settled("descriptors", new_descriptors)
+        return result
+
+
+def run(main, ignored=lambda name: False):
+    """Run `main()` on a new loop; it must leave no task, no descriptor and no error.
+
+    Args:
+      ignored: called with the name of a descriptor that is left, as /proc tells it;
+        whether that is none of the loop's.
+
+    Returns:
+      what `main` returned.
+    """
+    watch = Watch()
+    try:
+        with asyncio.Runner(loop_factory=loop_class()) as runner:
+            result = runner.run(watch.program(main, ignored))
+        gc.collect()
+    finally:
+        if watch.complaints:
+            print("the loop's exception handler was told:", *watch.complaints, sep="\n")
+    assert not watch.complaints, watch.complaints
+    return result

@@ -1,0 +1,48 @@
+"""What the tests of real components share: certificates, and a quiet log."""
+
+from __future__ import annotations
+
+import logging
+import ssl
+
+import pytest
+
+
+@pytest.fixture(autouse=True)
+def quiet_asyncio(caplog):
+    """Fail a test in which asyncio logged a warning or worse."""
+    yield
+    said = [
+        record.getMessage()
+        for record in caplog.get_records("call")
+        if record.name.startswith("asyncio") and record.levelno >= logging.WARNING
+    ]
+    assert not said, said
+
+
+@pytest.fixture(scope="session")
+def authority():
+    """Give a certificate authority, made for this session."""
+    return pytest.importorskip("trustme").CA()
+
+
+@pytest.fixture(scope="session")
+def certificate(authority):
+    """Give a certificate for localhost and 127.0.0.1."""
+    return authority.issue_cert("localhost", "127.0.0.1")
+
+
+@pytest.fixture
+def server_tls(certificate):
+    """Give a server's context."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    certificate.configure_cert(context)
+    return context
+
+
+@pytest.fixture
+def client_tls(authority):
+    """Give a client's context that trusts the authority only."""
+    context = ssl.create_default_context()
+    authority.configure_trust(context)
+    return context
