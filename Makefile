@@ -24,13 +24,13 @@ RUN := $(VENV)/bin/python
 # A variant's tests run in another folder.
 VARIANT_TESTS = $(PYTEST_ARGS) $(foreach test,$(TESTS),$(abspath .)/$(test))
 
-.PHONY: help build prepare demo test debug sanitize coverage compat-cpython \
+.PHONY: help build prepare demo test test-real debug sanitize coverage compat-cpython \
 	compat-trio compat-libraries compat-nest-asyncio bench clean distclean
 .NOTPARALLEL:
 
 help:
 	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
-	@echo 'Also: build debug sanitize coverage compat-cpython compat-trio'
+	@echo 'Also: build test-real debug sanitize coverage compat-cpython compat-trio'
 	@echo 'compat-libraries compat-nest-asyncio bench clean distclean (CONTRIBUTING.rst)'
 
 prepare:
@@ -47,6 +47,15 @@ demo: build
 
 test: build
 	$(RUN) -m pytest $(PYTEST_ARGS) $(TESTS)
+
+# Libraries and servers at work on the loop, in a venv that has them; the servers
+# are those of tools/servers.sh, and a test without its own is skipped.
+test-real: VENV_REAL = .venv-test-real-$(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+test-real: TESTS := tests/net/real
+test-real: PYTEST_ARGS := --numprocesses=4 --dist=loadfile
+test-real: build
+	@tools/venv.sh $(PYTHON) $(VENV_REAL) test-real
+	$(VENV_REAL)/bin/python -m pytest $(PYTEST_ARGS) $(TESTS)
 
 debug: prepare
 	TAC_DEBUG=1 tools/test-variant.sh $(VENV) $(VARIANT_TESTS)

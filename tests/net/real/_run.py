@@ -73,11 +73,14 @@ def _described(context):
 class Watch:
     """What a loop complains of while a program runs on it."""
 
-    def __init__(self):
+    def __init__(self, tolerated):
         self.complaints = []
+        self._tolerated = tolerated
 
     def hear(self, loop, context):
-        self.complaints.append(_described(context))
+        said = _described(context)
+        if not any(text in said for text in self._tolerated):
+            self.complaints.append(said)
 
     async def program(self, main, ignored):
         loop = asyncio.get_running_loop()
@@ -97,17 +100,18 @@ class Watch:
         return result
 
 
-def run(main, ignored=lambda name: False):
+def run(main, ignored=lambda name: False, tolerated=()):
     """Run `main()` on a new loop; it must leave no task, no descriptor and no error.
 
     Args:
       ignored: called with the name of a descriptor that is left, as /proc tells it;
         whether that is none of the loop's.
+      tolerated: texts of complaints that the library brings about on any loop.
 
     Returns:
       what `main` returned.
     """
-    watch = Watch()
+    watch = Watch(tolerated)
     try:
         with asyncio.Runner(loop_factory=loop_class()) as runner:
             result = runner.run(watch.program(main, ignored))

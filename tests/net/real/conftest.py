@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import logging
+import socket
 import ssl
 
 import pytest
+
+from . import _servers
 
 
 @pytest.fixture(autouse=True)
@@ -46,3 +49,23 @@ def client_tls(authority):
     context = ssl.create_default_context()
     authority.configure_trust(context)
     return context
+
+
+@pytest.fixture(scope="session")
+def postgres(certificate):
+    with _servers.postgres(certificate) as address:
+        yield address
+
+
+@pytest.fixture(scope="session")
+def redis_server(certificate):
+    with _servers.redis(certificate) as address:
+        yield address
+
+
+@pytest.fixture
+def free_port():
+    """Give a port that nobody listens at, and nobody is given meanwhile."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        yield sock.getsockname()[1]

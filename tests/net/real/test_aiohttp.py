@@ -440,9 +440,7 @@ def test_unix_socket(tmp_path):
         runner = web.AppRunner(make_app())
         await runner.setup()
         await web.UnixSite(runner, path).start()
-        async with aiohttp.ClientSession(
-            connector=aiohttp.UnixConnector(path)
-        ) as http:
+        async with aiohttp.ClientSession(connector=aiohttp.UnixConnector(path)) as http:
             body = os.urandom(1 << 20)
             async with http.post("http://here/whole", data=body) as response:
                 assert await response.text() == digest(body)

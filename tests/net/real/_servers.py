@@ -1,0 +1,188 @@
+"""PostgreSQL, Redis and nginx, each started for a session and ended with it."""
+
+from __future__ import annotations
+
+import glob
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+import tempfile
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from ._child import LIMIT_S, Child, free_port, started
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where a server listens, and in which folder it keeps its things."""
+
+    port: int
+    folder: Path
+    more: dict = field(default_factory=dict)
+
+
+def find_program(name):
+    """Return a server's path, or skip the test."""
+    folders = sorted(glob.glob("/usr/lib/postgresql/*/bin"), reverse=True)
+    path = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", *folders])
+    found = shutil.which(name, path=path)
+    if found is None:
+        pytest.skip(f"there is no {name} here: tools/servers.sh installs it")
+    return found
+
+
+def _unprivileged():
+    """Return the name of a user that is not root, where we are root, and its numbers."""
+    if os.geteuid() != 0:
+        return {}
+    for name in ("postgres", "nobody"):
+        try:
+            entry = pwd.getpwnam(name)
+        except KeyError:
+            continue
+        return {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": []}
+    pytest.skip("PostgreSQL does not run as root, and there is no user nobody")
+
+
+@contextmanager
+def _folder(owner):
+    """Give a folder with a short path, as Unix sockets need, of that owner."""
+    with tempfile.TemporaryDirectory(prefix="real-") as name:
+        if owner:
+            os.chown(name, owner["user"], owner["group"])
+        yield Path(name)
+
+
+def _give_away(path, data, owner):
+    """Write a file that only its owner can read."""
+    path.write_bytes(data)
+    path.chmod(0o600)
+    if owner:
+        os.chown(path, owner["user"], owner["group"])
+
+
+@contextmanager
+def postgres(certificate):
+    """Give the `Address` of a PostgreSQL of our own, on TCP, TLS and a Unix socket."""
+    initdb, program = find_program("initdb"), find_program("postgres")
+    owner = _unprivileged()
+
+    with _folder(owner) as folder:
+        data = folder / "data"
+        subprocess.run(
+            f"{initdb} -D {data} -U tester -A trust -E UTF8 --locale=C -N".split(),
+            check=True,
+            capture_output=True,
+            cwd=folder,
+            timeout=LIMIT_S,
+            **owner,
+        )
+        key = certificate.private_key_pem.bytes()
+        chain = b"".join(pem.bytes() for pem in certificate.cert_chain_pems)
+        _give_away(data / "server.key", key, owner)
+        _give_away(data / "server.crt", chain, owner)
+        settings = "-c ssl=on -c fsync=off -c max_connections=60".split()
+
+        def make(port):
+            command = [program, "-D", data, "-h", "127.0.0.1", "-p", port, "-k", folder]
+            return Child(
+                # A fast shutdown: sessions that are still there are ended.
+                [*command, *settings],
+                end_signal=signal.SIGINT,
+                cwd=folder,
+                **owner,
+            )
+
+        child, port = started(make, "ready to accept connections")
+        with child:
+            yield Address(port, folder)
+
+
+@contextmanager
+def redis(certificate):
+    """Give the `Address` of a Redis of our own; ``more["tls_port"]`` has TLS."""
+
+    program = find_program("redis-server")
+    with _folder({}) as folder:
+        pem = certificate.private_key_and_cert_chain_pem.bytes()
+        _give_away(folder / "server.pem", pem, {})
+        tls_ports = []
+
+        def make(port):
+            tls_ports.append(free_port())
+            options = {
+                "port": port,
+                "tls-port": tls_ports[-1],
+                "bind": "127.0.0.1",
+                "unixsocket": folder / "redis.sock",
+                "dir": folder,
+                "save": "",
+                "appendonly": "no",
+                "tls-cert-file": folder / "server.pem",
+                "tls-key-file": folder / "server.pem",
+                "tls-auth-clients": "no",
+            }
+            command = [program]
+            for name, value in options.items():
+                command += [f"--{name}", value]
+            return Child(command)
+
+        child, port = started(make, "Ready to accept connections")
+        with child:
+            yield Address(port, folder, {"tls_port": tls_ports[-1]})
+
+
+NGINX = """
+daemon off;
+master_process off;
+pid {folder}/nginx.pid;
+error_log stderr notice;
+events {{ worker_connections 256; }}
+http {{
+    access_log off;
+    client_max_body_size 20m;
+    client_body_temp_path {folder}/body;
+    proxy_temp_path {folder}/proxy;
+    fastcgi_temp_path {folder}/fastcgi;
+    uwsgi_temp_path {folder}/uwsgi;
+    scgi_temp_path {folder}/scgi;
+    map $http_upgrade $connection_upgrade {{ default upgrade; '' ''; }}
+    upstream app {{ server unix:{upstream}; keepalive 8; }}
+    server {{
+        listen 127.0.0.1:{port};
+        proxy_http_version 1.1;
+        proxy_set_header Upgrade $http_upgrade;
+        proxy_set_header Connection $connection_upgrade;
+        location / {{ proxy_pass http://app; }}
+        location /unbuffered/ {{
+            proxy_pass http://app/;
+            proxy_buffering off;
+            proxy_request_buffering off;
+        }}
+    }}
+}}
+"""
+
+
+@contextmanager
+def nginx(upstream):
+    """Give the `Address` of an nginx of our own, before what listens at the Unix socket
+    `upstream`."""
+
+    program = find_program("nginx")
+    with _folder({}) as folder:
+
+        def make(port):
+            text = NGINX.format(folder=folder, upstream=upstream, port=port)
+            (folder / "nginx.conf").write_text(text)
+            return Child([program, "-e", "stderr", "-c", folder / "nginx.conf"])
+
+        child, port = started(make, "using the .* event method")
+        with child:
+            yield Address(port, folder)
