@@ -143,7 +143,7 @@ daemon off;
 master_process off;
 pid {folder}/nginx.pid;
 error_log stderr notice;
-events {{ worker_connections 256; }}
+events {{ worker_connections 1000; }}
 http {{
     access_log off;
     client_max_body_size 20m;
