@@ -32,6 +32,7 @@
 #include "core/trap.h"
 #include "core/wait.h"
 #include "cross/cross.h"
+#include "net/feed.h"
 #include "net/listener.h"
 #include "net/stream.h"
 
@@ -236,6 +237,7 @@ static const module_add_fn module_parts[] = {
     tac_sock_add_methods,
     tac_stream_add_types,
     tac_listener_add_types,
+    tac_feed_add_functions,
     tac_run_trio_add_types,
     tac_run_asyncio_add_types,
 };

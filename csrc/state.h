@@ -43,7 +43,9 @@ struct tac_counts {
     X(call_soon) X(connection_made) X(connection_lost) X(data_received)     \
     X(get_buffer) X(buffer_updated) X(eof_received) X(pause_writing)        \
     X(resume_writing) X(_call_connection_lost) X(_attach) X(_detach)        \
-    X(set_protocol) X(close) X(_extra)
+    X(set_protocol) X(close) X(_extra) X(feed_data) X(_wakeup_waiter)       \
+    X(_stream_reader_wr) X(_eof) X(_buffer) X(_waiter) X(cancelled)         \
+    X(_limit) X(_transport) X(_paused) X(pause_reading)
 
 /* X(name): classes of trio_asyncio_c._exceptions, state->exc_<name>. */
 #define TAC_EXCEPTIONS(X)                                                 \
@@ -72,7 +74,8 @@ struct tac_counts {
     X(receive_channel) X(fail_scope) X(loop) X(handle) X(timer_handle)      \
     X(fd_watch) X(executor_job) X(waiter) X(trio_call) X(aio_step)          \
     X(aio_task) X(aio_future) X(sock_call) X(socket) X(thread_handle)        \
-    X(stream) X(stream_transport) X(listener)
+    X(stream) X(stream_transport) X(listener)     \
+    X(aio_reader_protocol) X(aio_reader)
 
 /* X(name): other owned objects. */
 #define TAC_OBJECTS(X)                                                    \
@@ -93,6 +96,9 @@ struct tac_counts {
     X(aio_base_time)       /* its time(), unpatched */                    \
     X(aio_buffered_protocol) /* asyncio.BufferedProtocol */               \
     X(aio_set_result)      /* asyncio's, of a waiter */                   \
+    X(aio_feed_data_received) /* of its StreamReaderProtocol */           \
+    X(aio_feed_feed_data)     /* of its StreamReader */                   \
+    X(aio_feed__wakeup_waiter)                                            \
     X(context_kwnames)     /* ("context",) */
 
 typedef struct TacState {

@@ -64,6 +64,7 @@
 #include "aio/timer.c"
 
 #include "net/address.c"
+#include "net/feed.c"
 #include "net/listener.c"
 #include "net/outbuf.c"
 #include "net/stream.c"

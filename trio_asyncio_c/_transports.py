@@ -102,6 +102,7 @@ def _make_stream_transport() -> Any:
 
 
 StreamTransport: Any = _make_stream_transport()
+_core._learn_streams(asyncio.StreamReaderProtocol, asyncio.StreamReader)
 
 
 # What a listener in C stands for: replaced ones are called instead.

@@ -67,6 +67,7 @@ typedef struct TacStream {
     bool protocol_paused;     /* was told to pause_writing() */
     bool eof;                 /* write_eof() was called */
     bool buffered;            /* the protocol is a BufferedProtocol */
+    bool feeds;               /* it is a StreamReaderProtocol */
     bool read_queued;         /* an item for it is in the ring */
     bool write_queued;
 } TacStream;

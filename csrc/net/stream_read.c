@@ -8,6 +8,7 @@
 #include "net/stream.h"
 
 #include "base/compat.h"
+#include "net/feed.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -105,17 +106,16 @@ read_shared_buffer(TacState *state)
     return state->read_buffer;
 }
 
-static PyObject *
-read_shared(TacStream *s, Py_ssize_t *got)
+/* As read_some. */
+static Py_ssize_t
+read_shared(TacStream *s)
 {
     char *buffer = read_shared_buffer(s->state);
-    *got = -1;
     if (buffer == NULL) {
-        return NULL;
+        return -1;
     }
     struct iovec iov = {buffer, READ_MOST_BYTES};
-    *got = read_some(s, &iov, 1, false);
-    return *got > 0 ? PyBytes_FromStringAndSize(buffer, *got) : NULL;
+    return read_some(s, &iov, 1, false);
 }
 
 /* What was more than expected is in the shared buffer. */
@@ -167,24 +167,73 @@ read_expected(TacStream *s, Py_ssize_t *got)
 }
 
 static int
-read_data(TacStream *s)
+read_deliver(TacStream *s, PyObject *data)
 {
-    Py_ssize_t got;
-    PyObject *data = s->expected != 0 ? read_expected(s, &got)
-                                      : read_shared(s, &got);
-    if (data == NULL) {
-        return got == 0 ? read_eof(s) : read_failed(s);
-    }
-    s->expected = got >= READ_COPY_BYTES ? (int)got : 0;
     PyObject *result =
         tac_stream_call_protocol(s, s->state->str_data_received, data);
-    Py_DECREF(data);
-    if (result == NULL) {
-        return tac_stream_fatal(
-            s, "Fatal error: protocol.data_received() call failed.");
+    Py_XDECREF(result);
+    return result == NULL ? -1 : 0;
+}
+
+/* What is in the shared buffer: to the StreamReader (or NULL), or as an
+ * object to a protocol that is not of the kind that is known. */
+static int
+read_deliver_shared(TacStream *s, PyObject *reader, Py_ssize_t got)
+{
+    TacState *state = s->state;
+    int fed = reader == NULL
+                  ? 0
+                  : tac_feed(state, reader, state->read_buffer, got);
+    if (fed != 0) {
+        return fed < 0 ? -1 : 0;
     }
-    Py_DECREF(result);
-    return 0;
+    PyObject *data = PyBytes_FromStringAndSize(state->read_buffer, got);
+    int rc = data == NULL ? -1 : read_deliver(s, data);
+    Py_XDECREF(data);
+    return rc;
+}
+
+/* Read and deliver.  What read_some() returns if that is not positive; or 1,
+ * and in `delivered` 0, or -1 with an exception. */
+static Py_ssize_t
+read_and_deliver(TacStream *s, PyObject *reader, int *delivered)
+{
+    Py_ssize_t got;
+    if (s->expected == 0 || reader != NULL) {
+        got = read_shared(s);
+        if (got > 0) {
+            s->expected = got >= READ_COPY_BYTES ? (int)got : 0;
+            *delivered = read_deliver_shared(s, reader, got);
+        }
+        return got;
+    }
+    PyObject *data = read_expected(s, &got);
+    if (got > 0) {
+        s->expected = got >= READ_COPY_BYTES ? (int)got : 0;
+        *delivered = data == NULL ? -1 : read_deliver(s, data);
+        Py_XDECREF(data);
+    }
+    return got;
+}
+
+static int
+read_data(TacStream *s)
+{
+    int delivered = 0;
+    /* Looked up first, for that may run code, and the buffer is shared. */
+    PyObject *reader =
+        s->feeds ? tac_feed_reader(s->state, s->protocol) : NULL;
+    Py_ssize_t got = read_and_deliver(s, reader, &delivered);
+    int error = errno;
+    Py_XDECREF(reader);
+    errno = error;
+    if (got <= 0) {
+        return got == 0 ? read_eof(s) : read_failed(s);
+    }
+    return delivered == 0
+               ? 0
+               : tac_stream_fatal(
+                   s, "Fatal error: protocol.data_received() call failed.");
 }
 
 /* To get_buffer() and buffer_updated() -------------------------------------- */

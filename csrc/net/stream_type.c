@@ -223,6 +223,7 @@ stream_set_protocol(PyObject *transport, PyObject *protocol)
         return NULL;
     }
     s->buffered = buffered;
+    s->feeds = Py_IS_TYPE(protocol, s->state->aio_reader_protocol_type);
     Py_XSETREF(s->protocol, Py_NewRef(protocol));
     Py_RETURN_NONE;
 }
