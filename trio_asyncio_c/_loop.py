@@ -26,6 +26,9 @@ from ._executor import TrioExecutor
 from ._selector import LoopSelector
 from ._transports import StreamTransport, make_listener
 
+if sys.version_info < (3, 12):
+    from . import _child_watcher
+
 if TYPE_CHECKING:
     import concurrent.futures
     from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
@@ -296,6 +299,14 @@ class EventLoop(_core.LoopCore, asyncio.SelectorEventLoop):
             super()._start_serving(*arguments, **kwargs)  # type: ignore[misc]
         else:
             self._add_reader(sock.fileno(), listener)
+
+    if sys.version_info < (3, 12):
+
+        async def _make_subprocess_transport(self, *args: Any, **kwargs: Any) -> Any:
+            _child_watcher.use_pidfds()
+            return await super()._make_subprocess_transport(  # type: ignore[misc]
+                *args, **kwargs
+            )
 
     # Functions with keyword arguments; asyncio's own take none
 

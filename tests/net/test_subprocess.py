@@ -226,7 +226,7 @@ def is_dead(pid):
     try:
         with open(f"/proc/{pid}/stat") as file:
             return file.read().rpartition(")")[2].split()[0] == "Z"
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):  # gone before, or in between
         return True
 
 
@@ -761,6 +761,17 @@ def test_in_another_thread(make):
     for thread in threads:
         thread.join()
     assert answers == [[(b"out\n", None, 4), -9]] * 3
+
+
+def test_no_thread_waits_for_it():
+    async def program(loop, seen):
+        process = await shell("read line", stdin=PIPE)
+        seen.append([t.name for t in threading.enumerate() if "waitpid" in t.name])
+        process.stdin.write(b"on\n")
+        seen.append(await process.wait())
+
+    asyncio.set_event_loop_policy(None)
+    assert run_on(EventLoop, program) == [[], 0]
 
 
 def test_several_loops_spawn_at_the_same_time():
