@@ -137,7 +137,6 @@ typedef struct TacState {
     struct tac_freelist free_thread_handles;
     struct tac_counts counts;
     /* Transports (net), from when their type was made. */
-    Py_ssize_t stream_offset;    /* of a transport's slot */
     Py_ssize_t socket_fd_offset; /* of a socket object's number, an int */
     bool server_takes_transport; /* Server._attach() does, from 3.13 on */
     char *read_buffer;           /* owned: see net/stream_read.c; or NULL */

@@ -71,6 +71,8 @@
 #include "net/stream_read.c"
 #include "net/stream_type.c"
 #include "net/stream_write.c"
+#include "net/transport.c"
+#include "net/transport_type.c"
 
 #include "cross/run_asyncio.c"
 #include "cross/run_trio.c"

@@ -57,7 +57,7 @@ static int
 listener_keep_peer(TacListener *listener, PyObject *transport,
                    const struct sockaddr *peer, socklen_t len)
 {
-    TacStream *s = tac_stream_of(listener->state, transport);
+    TacStream *s = (TacStream *)tac_transport_of(transport);
     if (len <= sizeof(s->peer)) {
         memcpy(&s->peer, peer, len);
         s->peer_len = len;
@@ -109,7 +109,7 @@ listener_connect(TacListener *listener, int fd, const struct sockaddr *peer,
         (void)close(fd);
     }
     else {
-        struct tac_stream_spec spec = {
+        struct tac_transport_spec spec = {
             .loop = listener->loop,
             .protocol = protocol,
             .server = listener->server,

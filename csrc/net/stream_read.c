@@ -25,7 +25,7 @@ static Py_ssize_t
 read_some(TacStream *s, struct iovec *iov, int count, bool may_take_long)
 {
     struct msghdr message = {.msg_iov = iov, .msg_iovlen = (size_t)count};
-    int fd = tac_stream_fd(s);
+    int fd = tac_transport_fd(&s->base);
     Py_ssize_t got = -1;
     if (fd < 0) {
         return -1;
@@ -56,36 +56,32 @@ read_failed(TacStream *s)
         }
         PyErr_SetFromErrno(PyExc_OSError);
     }
-    return tac_stream_fatal(s, "Fatal read error on socket transport");
+    return tac_transport_fatal(&s->base,
+                               "Fatal read error on socket transport");
 }
 
 static int
 read_eof(TacStream *s)
 {
-    TacState *state = s->state;
-    if (s->loop->debug && state->hook_log_transport != NULL) {
-        PyObject *logged = PyObject_CallFunction(
-            state->hook_log_transport, "Os", s->transport, "received EOF");
-        Py_XDECREF(logged);
-        if (logged == NULL) {
-            return -1;
-        }
+    TacState *state = s->base.state;
+    if (tac_transport_log(&s->base, "received EOF") < 0) {
+        return -1;
     }
     PyObject *result =
-        tac_stream_call_protocol(s, state->str_eof_received, NULL);
+        tac_transport_call_protocol(&s->base, state->str_eof_received, NULL);
     int keep_open = result == NULL ? -1 : PyObject_IsTrue(result);
     Py_XDECREF(result);
     if (keep_open < 0) {
-        return tac_stream_fatal(
-            s, "Fatal error: protocol.eof_received() call failed.");
+        return tac_transport_fatal(
+            &s->base, "Fatal error: protocol.eof_received() call failed.");
     }
     if (keep_open) {
         /* It may still write; the end would be reported again and again. */
-        tac_stream_read_no_more(s);
+        tac_transport_read_no_more(&s->base);
         return 0;
     }
     PyObject *closed =
-        PyObject_CallMethodNoArgs(s->transport, state->str_close);
+        PyObject_CallMethodNoArgs(s->base.transport, state->str_close);
     Py_XDECREF(closed);
     return closed == NULL ? -1 : 0;
 }
@@ -110,7 +106,7 @@ read_shared_buffer(TacState *state)
 static Py_ssize_t
 read_shared(TacStream *s)
 {
-    char *buffer = read_shared_buffer(s->state);
+    char *buffer = read_shared_buffer(s->base.state);
     if (buffer == NULL) {
         return -1;
     }
@@ -127,7 +123,7 @@ read_joined(TacStream *s, PyObject *data, Py_ssize_t got)
     if (joined != NULL) {
         char *start = PyBytes_AS_STRING(joined);
         memcpy(start, PyBytes_AS_STRING(data), (size_t)expected);
-        memcpy(start + expected, s->state->read_buffer,
+        memcpy(start + expected, s->base.state->read_buffer,
                (size_t)(got - expected));
     }
     Py_DECREF(data);
@@ -138,7 +134,7 @@ read_joined(TacStream *s, PyObject *data, Py_ssize_t got)
 static PyObject *
 read_expected(TacStream *s, Py_ssize_t *got)
 {
-    char *buffer = read_shared_buffer(s->state);
+    char *buffer = read_shared_buffer(s->base.state);
     PyObject *data =
         buffer == NULL ? NULL
                        : PyBytes_FromStringAndSize(NULL, s->expected);
@@ -170,7 +166,7 @@ static int
 read_deliver(TacStream *s, PyObject *data)
 {
     PyObject *result =
-        tac_stream_call_protocol(s, s->state->str_data_received, data);
+        tac_transport_call_protocol(&s->base, s->base.state->str_data_received, data);
     Py_XDECREF(result);
     return result == NULL ? -1 : 0;
 }
@@ -180,7 +176,7 @@ read_deliver(TacStream *s, PyObject *data)
 static int
 read_deliver_shared(TacStream *s, PyObject *reader, Py_ssize_t got)
 {
-    TacState *state = s->state;
+    TacState *state = s->base.state;
     int fed = reader == NULL
                   ? 0
                   : tac_feed(state, reader, state->read_buffer, got);
@@ -222,7 +218,7 @@ read_data(TacStream *s)
     int delivered = 0;
     /* Looked up first, for that may run code, and the buffer is shared. */
     PyObject *reader =
-        s->feeds ? tac_feed_reader(s->state, s->protocol) : NULL;
+        s->feeds ? tac_feed_reader(s->base.state, s->base.protocol) : NULL;
     Py_ssize_t got = read_and_deliver(s, reader, &delivered);
     int error = errno;
     Py_XDECREF(reader);
@@ -232,8 +228,8 @@ read_data(TacStream *s)
     }
     return delivered == 0
                ? 0
-               : tac_stream_fatal(
-                   s, "Fatal error: protocol.data_received() call failed.");
+               : tac_transport_fatal(
+                   &s->base, "Fatal error: protocol.data_received() call failed.");
 }
 
 /* To get_buffer() and buffer_updated() -------------------------------------- */
@@ -245,7 +241,8 @@ read_get_buffer(TacStream *s)
     PyObject *buffer =
         hint == NULL
             ? NULL
-            : tac_stream_call_protocol(s, s->state->str_get_buffer, hint);
+            : tac_transport_call_protocol(
+                &s->base, s->base.state->str_get_buffer, hint);
     Py_XDECREF(hint);
     Py_ssize_t len = buffer == NULL ? -1 : PyObject_Length(buffer);
     if (len == 0) {
@@ -262,7 +259,7 @@ read_get_buffer(TacStream *s)
 static Py_ssize_t
 read_refused(TacStream *s, PyObject *buffer)
 {
-    PyObject *sock = PyObject_GetAttrString(s->transport, "_sock");
+    PyObject *sock = PyObject_GetAttrString(s->base.transport, "_sock");
     PyObject *result =
         sock == NULL ? NULL
                      : PyObject_CallMethod(sock, "recv_into", "(O)", buffer);
@@ -294,8 +291,8 @@ read_buffered(TacStream *s)
 {
     PyObject *buffer = read_get_buffer(s);
     if (buffer == NULL) {
-        return tac_stream_fatal(
-            s, "Fatal error: protocol.get_buffer() call failed.");
+        return tac_transport_fatal(
+            &s->base, "Fatal error: protocol.get_buffer() call failed.");
     }
     Py_ssize_t got = read_into(s, buffer);
     int error = errno;
@@ -308,12 +305,12 @@ read_buffered(TacStream *s)
     PyObject *result =
         count == NULL
             ? NULL
-            : tac_stream_call_protocol(s, s->state->str_buffer_updated,
-                                       count);
+            : tac_transport_call_protocol(
+                &s->base, s->base.state->str_buffer_updated, count);
     Py_XDECREF(count);
     if (result == NULL) {
-        return tac_stream_fatal(
-            s, "Fatal error: protocol.buffer_updated() call failed.");
+        return tac_transport_fatal(
+            &s->base, "Fatal error: protocol.buffer_updated() call failed.");
     }
     Py_DECREF(result);
     return 0;
@@ -321,42 +318,9 @@ read_buffered(TacStream *s)
 
 /* The event --------------------------------------------------------------- */
 
-static int
-read_on_item(PyObject *transport)
+int
+tac_stream_on_readable(TacTransport *t)
 {
-    TacState *state = tac_state_of_type(Py_TYPE(transport));
-    TacStream *s = state == NULL ? NULL : tac_stream_of(state, transport);
-    if (s == NULL) {
-        return state == NULL ? -1 : 0;
-    }
-    s->read_queued = false;
-    if (!tac_watch_is_armed(&s->reader) || s->conn_lost != 0) {
-        return 0; /* paused or closed meanwhile */
-    }
-    return tac_stream_run_in(s, s->context,
-                             s->buffered ? read_buffered : read_data);
-}
-
-/* In a libev callback: no Python code.  Should memory run out, the next poll
- * reports the socket again. */
-void
-tac_stream_on_readable(struct tac_watch *watch, int error)
-{
-    TacStream *s = tac_list_entry(watch, TacStream, reader);
-    if (error != 0 || s->read_queued) {
-        return; /* closed behind our back: silent until it is removed */
-    }
-    struct tac_ring_item item = {
-        .object = s->transport, /* armed: so it is held */
-        .fn = read_on_item,
-        .kind = TAC_RING_NATIVE,
-    };
-    TacLoop *loop = s->loop;
-    if (tac_ring_push(&loop->ring, &item) == 0) {
-        Py_INCREF(s->transport);
-        s->read_queued = true;
-        if (!loop->halted) {
-            tac_task_make_runnable(&loop->host);
-        }
-    }
+    TacStream *s = (TacStream *)t;
+    return s->buffered ? read_buffered(s) : read_data(s);
 }

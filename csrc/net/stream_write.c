@@ -11,8 +11,6 @@
 #define WRITE_FLUSH_BYTES (64 * 1024)
 /* From here on the GIL is let go around a send. */
 #define WRITE_LONG_BYTES (64 * 1024)
-/* Writes in vain before each is warned of; asyncio's constant. */
-#define WRITE_LOST_THRESHOLD 5
 
 /* asyncio's words of the running version. */
 #if PY_VERSION_HEX >= 0x030E0000
@@ -52,7 +50,7 @@ write_vector(int fd, struct iovec *iov, int count, Py_ssize_t size)
 static Py_ssize_t
 write_send(TacStream *s, struct iovec *iov, int count, Py_ssize_t size)
 {
-    int fd = tac_stream_fd(s);
+    int fd = tac_transport_fd(&s->base);
     Py_ssize_t sent = -1;
     if (fd >= 0) {
         do {
@@ -102,24 +100,25 @@ static int
 write_failed(TacStream *s)
 {
     tac_outbuf_clear(&s->out);
-    return tac_stream_fatal(s, "Fatal write error on socket transport");
+    return tac_transport_fatal(&s->base,
+                               "Fatal write error on socket transport");
 }
 
 /* What is left waits for the kernel. */
 static int
 write_wait(TacStream *s)
 {
-    if (tac_outbuf_is_empty(&s->out) || tac_watch_is_armed(&s->writer)
-        || !tac_list_is_linked(&s->member.node))
+    if (tac_outbuf_is_empty(&s->out) || tac_watch_is_armed(&s->base.writer)
+        || !tac_list_is_linked(&s->base.member.node))
     {
         return 0;
     }
-    int fd = tac_stream_fd(s);
+    int fd = tac_transport_fd(&s->base);
     if (fd < 0) {
         PyErr_SetFromErrno(PyExc_OSError);
         return write_failed(s);
     }
-    tac_watch_arm(&s->writer, fd, TAC_WATCH_WRITE);
+    tac_watch_arm(&s->base.writer, fd, TAC_WATCH_WRITE);
     return 0;
 }
 
@@ -127,74 +126,17 @@ write_wait(TacStream *s)
 static int
 write_flush(TacStream *s)
 {
-    tac_list_unlink(&s->flush.node);
-    if (tac_watch_is_armed(&s->writer) || tac_outbuf_is_empty(&s->out)) {
+    tac_list_unlink(&s->base.flush.node);
+    if (tac_watch_is_armed(&s->base.writer) || tac_outbuf_is_empty(&s->out)) {
         return 0;
     }
     return write_drain(s) < 0 ? write_failed(s) : write_wait(s);
 }
 
 int
-tac_stream_flush(TacStream *s)
+tac_stream_on_flush(TacTransport *t)
 {
-    if (!tac_list_is_linked(&s->flush.node)) {
-        return 0;
-    }
-    Py_INCREF(s);
-    int rc = write_flush(s);
-    tac_stream_update_held(s);
-    Py_DECREF(s);
-    return rc;
-}
-
-void
-tac_stream_on_flush(struct tac_deferred *deferred)
-{
-    TacStream *s = tac_list_entry(deferred, TacStream, flush);
-    Py_INCREF(s);
-    if (write_flush(s) < 0) {
-        /* Of an exception handler: there is no callback to leave by. */
-        PyErr_WriteUnraisable(s->transport);
-    }
-    tac_stream_update_held(s);
-    Py_DECREF(s);
-}
-
-/* Flow control ------------------------------------------------------------ */
-
-static int
-write_tell(TacStream *s, PyObject *name, const char *message)
-{
-    PyObject *result = tac_stream_call_protocol(s, name, NULL);
-    if (result == NULL) {
-        return tac_stream_report(s, message);
-    }
-    Py_DECREF(result);
-    return 0;
-}
-
-int
-tac_stream_maybe_pause(TacStream *s)
-{
-    if (s->protocol_paused || s->out.size <= s->high_bytes
-        || tac_stream_flush(s) < 0 || s->out.size <= s->high_bytes)
-    {
-        return PyErr_Occurred() ? -1 : 0;
-    }
-    s->protocol_paused = true;
-    return write_tell(s, s->state->str_pause_writing,
-                      "protocol.pause_writing() failed");
-}
-
-int
-tac_stream_maybe_resume(TacStream *s)
-{
-    if (!s->protocol_paused || s->out.size > s->low_bytes) {
-        return 0;
-    }
-    s->protocol_paused = false;
-    return write_tell(s, s->state->str_resume_writing,
-                      "protocol.resume_writing() failed");
+    return write_flush((TacStream *)t);
 }
 
 /* A writable socket ------------------------------------------------------- */
@@ -202,7 +144,7 @@ tac_stream_maybe_resume(TacStream *s)
 static int
 write_shutdown(TacStream *s)
 {
-    int fd = tac_stream_fd(s);
+    int fd = tac_transport_fd(&s->base);
     if (fd < 0 || shutdown(fd, SHUT_WR) < 0) {
         PyErr_SetFromErrno(PyExc_OSError);
         return -1;
@@ -227,91 +169,44 @@ write_set_waiter(TacStream *s, PyObject *name, PyObject *value)
 static int
 write_all_sent(TacStream *s)
 {
-    if (tac_watch_is_armed(&s->writer)) {
-        tac_watch_disarm(&s->writer);
+    if (tac_watch_is_armed(&s->base.writer)) {
+        tac_watch_disarm(&s->base.writer);
     }
-    if (write_set_waiter(s, s->state->str_set_result, Py_None) < 0) {
-        return tac_stream_report(s, "Exception in callback");
+    if (write_set_waiter(s, s->base.state->str_set_result, Py_None) < 0) {
+        return tac_transport_report(&s->base, "Exception in callback");
     }
-    if (s->closing && s->conn_lost == 0) {
-        s->conn_lost++;
-        PyObject *lost = PyObject_GetAttr(
-            s->transport, s->state->str__call_connection_lost);
-        int rc = lost == NULL ? -1
-                              : tac_stream_call_soon(s, lost, Py_None);
-        Py_XDECREF(lost);
-        return rc;
+    if (s->base.closing && s->base.conn_lost == 0) {
+        s->base.conn_lost++;
+        return tac_transport_schedule_lost(&s->base, NULL);
     }
     if (s->eof && write_shutdown(s) < 0) {
-        return tac_stream_report(s, "Exception in callback");
+        return tac_transport_report(&s->base, "Exception in callback");
     }
     return 0;
 }
 
-static int
-write_continue(TacStream *s)
+int
+tac_stream_on_writable(TacTransport *t)
 {
+    TacStream *s = (TacStream *)t;
     if (write_drain(s) < 0) {
         if (s->empty_waiter != NULL) {
             PyObject *exc = PyErr_GetRaisedException();
-            int told = write_set_waiter(s, s->state->str_set_exception, exc);
+            int told =
+                write_set_waiter(s, s->base.state->str_set_exception, exc);
             if (told < 0) {
-                PyErr_WriteUnraisable(s->transport);
+                PyErr_WriteUnraisable(s->base.transport);
             }
             PyErr_SetRaisedException(exc);
         }
         return write_failed(s);
     }
-    if (tac_stream_maybe_resume(s) < 0) { /* may write again */
+    if (tac_transport_maybe_resume(&s->base) < 0) { /* may write again */
         return -1;
     }
-    return tac_outbuf_is_empty(&s->out) && s->conn_lost == 0
+    return tac_outbuf_is_empty(&s->out) && s->base.conn_lost == 0
                ? write_all_sent(s)
                : 0;
-}
-
-static int
-write_on_item(PyObject *transport)
-{
-    TacState *state = tac_state_of_type(Py_TYPE(transport));
-    TacStream *s = state == NULL ? NULL : tac_stream_of(state, transport);
-    if (s == NULL) {
-        return state == NULL ? -1 : 0;
-    }
-    s->write_queued = false;
-    if (!tac_watch_is_armed(&s->writer) || s->conn_lost != 0) {
-        return 0;
-    }
-    Py_INCREF(s);
-    int rc = tac_stream_run_in(s, s->context, write_continue);
-    PyObject *exc = PyErr_GetRaisedException();
-    tac_stream_update_held(s);
-    Py_DECREF(s);
-    PyErr_SetRaisedException(exc);
-    return rc;
-}
-
-/* In a libev callback: no Python code. */
-void
-tac_stream_on_writable(struct tac_watch *watch, int error)
-{
-    TacStream *s = tac_list_entry(watch, TacStream, writer);
-    if (error != 0 || s->write_queued) {
-        return;
-    }
-    struct tac_ring_item item = {
-        .object = s->transport, /* armed: so it is held */
-        .fn = write_on_item,
-        .kind = TAC_RING_NATIVE,
-    };
-    TacLoop *loop = s->loop;
-    if (tac_ring_push(&loop->ring, &item) == 0) {
-        Py_INCREF(s->transport);
-        s->write_queued = true;
-        if (!loop->halted) {
-            tac_task_make_runnable(&loop->host);
-        }
-    }
 }
 
 /* Writing ----------------------------------------------------------------- */
@@ -333,21 +228,6 @@ write_check(TacStream *s, const char *method, const char *verb)
     return 1;
 }
 
-/* A write after the connection was lost.  0, or -1 with an exception. */
-static int
-write_in_vain(TacStream *s)
-{
-    TacState *state = s->state;
-    if (s->conn_lost++ >= WRITE_LOST_THRESHOLD
-        && state->hook_log_lost_write != NULL)
-    {
-        PyObject *result = PyObject_CallNoArgs(state->hook_log_lost_write);
-        Py_XDECREF(result);
-        return result == NULL ? -1 : 0;
-    }
-    return 0;
-}
-
 /* Queue, sending at once what is too much to be copied.  The data is not
  * empty. */
 static int
@@ -366,7 +246,7 @@ write_queue_buffer(TacStream *s, PyObject *data)
     if (sent < 0) {
         rc = -1;
     }
-    else if (sent < view.len && s->conn_lost == 0) {
+    else if (sent < view.len && s->base.conn_lost == 0) {
         rc = tac_outbuf_push_copy(&s->out, (char *)view.buf + sent,
                                   view.len - sent);
     }
@@ -390,15 +270,18 @@ write_queue(TacStream *s, PyObject *data)
 static int
 write_settle(TacStream *s)
 {
-    if (!tac_watch_is_armed(&s->writer) && !tac_outbuf_is_empty(&s->out)
-        && (s->out.size >= WRITE_FLUSH_BYTES || s->out.size > s->high_bytes
-            || !tac_runner_defer(s->loop->runner, &s->flush))
+    if (!tac_watch_is_armed(&s->base.writer) && !tac_outbuf_is_empty(&s->out)
+        && (s->out.size >= WRITE_FLUSH_BYTES
+            || s->out.size > s->base.high_bytes
+            || !tac_runner_defer(s->base.loop->runner, &s->base.flush))
         && write_flush(s) < 0)
     {
         return -1;
     }
-    tac_stream_update_held(s);
-    return s->out.size > s->high_bytes ? tac_stream_maybe_pause(s) : 0;
+    tac_transport_update_held(&s->base);
+    return s->out.size > s->base.high_bytes
+               ? tac_transport_maybe_pause(&s->base)
+               : 0;
 }
 
 static Py_ssize_t
@@ -439,8 +322,8 @@ tac_stream_write(TacStream *s, PyObject *data)
     if (len <= 0) {
         return len < 0 ? -1 : 0;
     }
-    if (s->conn_lost != 0 || s->loop == NULL) {
-        return write_in_vain(s);
+    if (s->base.conn_lost != 0 || s->base.loop == NULL) {
+        return tac_transport_write_in_vain(&s->base);
     }
     Py_INCREF(s);
     int rc = write_queue(s, data);
@@ -529,12 +412,12 @@ tac_stream_writelines(TacStream *s, PyObject *list)
     if (any <= 0) {
         return any;
     }
-    if (s->conn_lost != 0 || s->loop == NULL) {
-        return write_in_vain(s);
+    if (s->base.conn_lost != 0 || s->base.loop == NULL) {
+        return tac_transport_write_in_vain(&s->base);
     }
     Py_INCREF(s);
     int rc = write_queue_all(s, list);
-    if (rc == 0 && s->conn_lost == 0) {
+    if (rc == 0 && s->base.conn_lost == 0) {
         rc = write_settle(s);
     }
     Py_DECREF(s);
@@ -546,10 +429,10 @@ tac_stream_writelines(TacStream *s, PyObject *list)
 int
 tac_stream_write_eof(TacStream *s)
 {
-    if (s->closing || s->eof || tac_stream_flush(s) < 0) {
+    if (s->base.closing || s->eof || tac_transport_flush(&s->base) < 0) {
         return PyErr_Occurred() ? -1 : 0;
     }
-    if (s->closing) {
+    if (s->base.closing) {
         return 0; /* by an error of that */
     }
     s->eof = true;

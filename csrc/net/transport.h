@@ -1,0 +1,203 @@
+/* net/transport.h - what the transports of all kinds share.
+ *
+ * Two objects a transport.  The one that programs see is of a type that is
+ * made at run time from the standard library's own class, so that everything
+ * cold is that class's code of the running version; its one slot holds the
+ * other, which has all of the state, is seen by nobody, and begins with a
+ * TacTransport.
+ *
+ *   NEW --begin--> READING <--pause, resume--> PAUSED
+ *                     |                          |
+ *             close   |   eof, abort, an error   |
+ *                     v                          v
+ *                  CLOSING --all is sent, or dropped--> LOST
+ *
+ *   I1  `conn_lost` != 0  <=>  connection_lost() was called or is scheduled;
+ *       neither watch is armed then, and nothing waits to be sent.
+ *   I2  `held`  <=>  a watch is armed or a flush is put off: then the loop
+ *       owns a reference to the transport, as a reader's handle would.
+ *   I3  the writer is armed  =>  something waits for the kernel to take it;
+ *       what is new waits behind it.  Else what waits, waits for the flush.
+ *
+ * What a turn writes is sent at the end of its batch, in one system call.
+ * What programs can observe is as if it had been sent at once: it is flushed
+ * before whatever asks how much is left, or shuts down, and at once if it is
+ * much, or if no batch is going on.
+ *
+ * Owns: the fd (the object that has it, once there is one), protocol.
+ * Threads: the loop's.   Python code run here: arbitrary, unless said.
+ */
+#ifndef TAC_NET_TRANSPORT_H
+#define TAC_NET_TRANSPORT_H
+
+#include "aio/loop.h"
+#include "poll/poller.h"
+
+struct tac_transport_kind;
+
+typedef struct TacTransport {
+    PyObject_HEAD
+    TacState *state;        /* borrowed: the type holds the module */
+    const struct tac_transport_kind *kind;
+    TacLoop *loop;          /* owned; NULL once it is all over */
+    PyObject *transport;    /* borrowed: its slot owns us; owned while `held`;
+                               NULL: it is gone */
+    PyObject *protocol;     /* owned; NULL once lost */
+    PyObject *sock;         /* owned: a socket.socket; NULL: none was asked
+                               for yet, and `fd` is ours, or it is closed */
+    PyObject *context;      /* owned: what the events' callbacks run in */
+    PyObject *given_context; /* owned or NULL: for all callbacks instead */
+    PyObject *high, *low;   /* owned: the water marks as they were given */
+    Py_ssize_t high_bytes, low_bytes; /* the same, for comparing */
+    struct tac_watch reader, writer;
+    struct tac_loop_member member;
+    struct tac_deferred flush;
+    struct tac_task task;
+    int fd;                 /* -1 once closed */
+    int shown_fd;           /* the same, also afterwards */
+    unsigned conn_lost;     /* I1; counts the writes in vain after that */
+    bool held;              /* I2 */
+    bool closing;
+    bool paused;            /* by pause_reading() */
+    bool protocol_paused;   /* was told to pause_writing() */
+    bool read_queued;       /* an item for it is in the ring */
+    bool write_queued;
+} TacTransport;
+
+/* 0, or -1 with an exception. */
+typedef int (*tac_transport_fn)(TacTransport *t);
+
+struct tac_transport_kind {
+    tac_transport_fn read;  /* the fd can be read from */
+    tac_transport_fn write; /* it can be written to, and the writer is armed */
+    tac_transport_fn flush; /* send what waits for the end of the batch */
+    /* Forget what waits to be sent or to be told.  Python code: none. */
+    void (*drop)(TacTransport *t);
+    /* How much waits to be sent, as flow control counts; 0: nothing. */
+    Py_ssize_t (*size)(const TacTransport *t);
+    /* After connection_lost(), the last of several errors in `error`. */
+    void (*lost)(TacTransport *t, PyObject **error); /* or NULL */
+    /* Before the protocol is replaced.  0, or -1 with an exception. */
+    int (*set_protocol)(TacTransport *t, PyObject *protocol); /* or NULL */
+    const char *read_error; /* the message of _fatal_error() */
+};
+
+/* What a new transport is made of; all borrowed, but for `fd`. */
+struct tac_transport_spec {
+    TacLoop *loop;
+    PyObject *protocol;
+    PyObject *waiter;  /* or NULL: a Future to resolve when it has begun */
+    PyObject *server;  /* or NULL; streams only */
+    PyObject *sock;    /* or NULL */
+    PyObject *context; /* or NULL */
+    int fd;            /* stolen, also on failure, if `sock` is NULL */
+};
+
+/* The slot of an object that programs see: its last member, and there are no
+ * subclasses. */
+static inline TacTransport **
+tac_transport_slot(PyObject *transport)
+{
+    Py_ssize_t offset =
+        Py_TYPE(transport)->tp_basicsize - (Py_ssize_t)sizeof(PyObject *);
+    return (TacTransport **)((char *)transport + offset);
+}
+
+/* What is in it, borrowed; NULL: nothing, which only a constructor that was
+ * never called leaves behind. */
+static inline TacTransport *
+tac_transport_of(PyObject *transport)
+{
+    return *tac_transport_slot(transport);
+}
+
+/* Living ------------------------------------------------------------------ */
+
+/* A new one in the slot of `transport`, borrowed, with the members here set;
+ * or NULL with MemoryError.  Python code: none. */
+TacTransport *tac_transport_new(PyTypeObject *type, PyObject *transport,
+                                const struct tac_transport_kind *kind,
+                                TacState *state,
+                                const struct tac_transport_spec *spec);
+
+/* Enter it into the loop.  0, or -1 with an exception. */
+int tac_transport_enter(TacTransport *t, PyObject *protocol);
+
+/* Enter it into loop._transports.  0, or -1 with an exception. */
+int tac_transport_enter_table(TacTransport *t);
+
+/* Have connection_made() called, then reading begin, then `waiter` (or NULL)
+ * resolved.  0, or -1 with an exception. */
+int tac_transport_begin(TacTransport *t, PyObject *waiter);
+
+/* One that could not begin is closed without a word; what is raised stays. */
+void tac_transport_undo(TacTransport *t);
+
+/* Let the reader be armed exactly if the program wants to read. */
+int tac_transport_read_more(TacTransport *t);
+void tac_transport_read_no_more(TacTransport *t);
+
+/* Have `kind->read` run by the ring, unless it is going to be.  0, or -1. */
+int tac_transport_queue_read(TacTransport *t);
+
+/* See to I2.  Python code: dealloc of the transport. */
+void tac_transport_update_held(TacTransport *t);
+
+/* Disarm, also where the run has crashed.  Python code: none. */
+void tac_transport_disarm(struct tac_watch *watch);
+
+/* The fd to use now; or -1, with errno EBADF. */
+int tac_transport_fd(const TacTransport *t);
+
+/* Send what waits for the end of the batch.  0, or -1 with an exception. */
+int tac_transport_flush(TacTransport *t);
+
+/* Ending ------------------------------------------------------------------ */
+
+/* As transport.close(), _force_close(exc) (NULL: abort), and _fatal_error()
+ * for the raised exception, which is cleared.  0, or -1 with an exception. */
+int tac_transport_close(TacTransport *t);
+int tac_transport_force_close(TacTransport *t, PyObject *exc);
+int tac_transport_fatal(TacTransport *t, const char *message);
+
+/* Have connection_lost() called by the ring.  0, or -1 with an exception. */
+int tac_transport_schedule_lost(TacTransport *t, PyObject *exc);
+
+/* As transport._call_connection_lost(exc). */
+int tac_transport_lose(TacTransport *t, PyObject *exc);
+
+/* After `rc` < 0: keep what is raised in `error`, if that is the first. */
+void tac_transport_next_error(PyObject **error, int rc);
+
+/* Calls ------------------------------------------------------------------- */
+
+/* Tell the loop of an exception that the protocol's method raised, unless it
+ * is one that ends a run.  0, or -1 with that. */
+int tac_transport_report(TacTransport *t, const char *message);
+
+/* Call a method of the protocol, `arg` may be NULL.  Returns: new ref |
+ * NULL+exc. */
+PyObject *tac_transport_call_protocol(TacTransport *t, PyObject *name,
+                                      PyObject *arg);
+
+/* loop.call_soon(callback, arg), in the given context if there is one. */
+int tac_transport_call_soon(TacTransport *t, PyObject *callback,
+                            PyObject *arg);
+
+/* Run a ring item's function in a context (borrowed), or in a copy of it if
+ * it is being used below on the stack.  As the function. */
+int tac_transport_run_in(TacTransport *t, PyObject *context,
+                         tac_transport_fn fn);
+
+/* Log, in debug mode, what happens to a transport.  0, or -1. */
+int tac_transport_log(TacTransport *t, const char *what);
+
+/* Tell the protocol to pause or to resume writing, if it is time to. */
+int tac_transport_maybe_pause(TacTransport *t);
+int tac_transport_maybe_resume(TacTransport *t);
+
+/* One more write after the connection was lost.  0, or -1 with an
+ * exception. */
+int tac_transport_write_in_vain(TacTransport *t);
+
+#endif
