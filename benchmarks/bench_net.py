@@ -5,6 +5,8 @@ README.rst beside this file says how to read the numbers. The exit status is 1 i
 case does not run on trio_asyncio_c, or gets a wrong answer there.
 """
 
+import asyncio
+import socket
 import ssl
 import subprocess
 import sys
@@ -67,6 +69,24 @@ def make_certificate():
         file.write(own.read_text())
     own.unlink()
     return None
+
+
+async def transport_class():
+    """Return the name of the class that the running loop's connections have."""
+    here, there = socket.socketpair()
+    loop = asyncio.get_running_loop()
+    transport, _ = await loop.create_connection(asyncio.Protocol, sock=here)
+    transport.abort()
+    there.close()
+    return f"{type(transport).__module__}.{type(transport).__qualname__}"
+
+
+def describe_ours():
+    """Return what is ours, beside the package: which transports are in use."""
+    import trio_asyncio_c
+
+    with asyncio.Runner(loop_factory=trio_asyncio_c.new_event_loop) as runner:
+        return {"our transports": runner.run(transport_class())}
 
 
 def prepare():
@@ -182,6 +202,7 @@ def main():
         __doc__.partition("\n\n")[0], all_cases, timeout_s=TIMEOUT_S, longer=LONGER
     )
     machine = describe(PACKAGES) | {"OpenSSL of Python": ssl.OPENSSL_VERSION}
+    machine |= describe_ours()
     print_machine(machine)
     prepare()
     all_rows = {}
