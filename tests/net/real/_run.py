@@ -8,8 +8,6 @@ import importlib
 import os
 import traceback
 
-import trio_asyncio_c
-
 # Below the time after which pytest takes a test for hanging.
 LIMIT_S = 50
 # How often, and how far apart, a loop is asked whether what ends by itself has ended.
@@ -23,14 +21,6 @@ def loop_class():
     """Return the class under test: ours, unless the environment names another."""
     module, _, name = LOOP.partition(":")
     return getattr(importlib.import_module(module), name)
-
-
-def is_c_transport(transport):
-    """Whether a transport is the package's own, and not the standard library's."""
-    return any(
-        base.__module__.partition(".")[0] == trio_asyncio_c.__name__
-        for base in type(transport).__mro__
-    )
 
 
 def descriptors():

@@ -95,8 +95,8 @@ def test_pipelines_and_transactions(connect):
                     except exceptions.WatchError:
                         continue
 
-        await asyncio.gather(*[increment() for _ in range(20)])
-        assert await client.get("counter") == b"20"
+        await asyncio.gather(*[increment() for _ in range(10)])
+        assert await client.get("counter") == b"10"
 
     run(emptied(program, connect))
 
@@ -179,7 +179,7 @@ def test_50_clients_at_once(connect):
     async def program(client):
         async def work(number):
             async with connect(single_connection_client=True) as own:
-                for turn in range(20):
+                for turn in range(10):
                     value = b"%d %d" % (number, turn) * 50
                     await own.set(f"own:{number}", value)
                     assert await own.get(f"own:{number}") == value

@@ -15,7 +15,9 @@ pytest.importorskip("uvicorn")
 pytest.importorskip("httptools")
 pytest.importorskip("websockets")
 
-from ._run import is_c_transport, run  # noqa: E402
+from trio_asyncio_c import EventLoop  # noqa: E402
+
+from ._run import loop_class, run  # noqa: E402
 from ._uvicorn import serving  # noqa: E402
 from .plain_app import MEGABYTE, app  # noqa: E402
 
@@ -319,9 +321,12 @@ def test_small_responses_are_not_held_back(bound):
             writer.write(b"".join(request_parts(0)[1]))
             await read_response(reader)
             [connection] = server.server_state.connections
-            transport = connection.transport
-            if bound == "by the loop" or is_c_transport(transport):
-                sock = transport.get_extra_info("socket")
+            is_ours = loop_class() is EventLoop
+            if is_ours:
+                transport = type(connection.transport)
+                assert transport.__module__ == "trio_asyncio_c._core"
+            if is_ours or bound == "by the loop":
+                sock = connection.transport.get_extra_info("socket")
                 assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
             writer.close()
             await writer.wait_closed()
