@@ -134,6 +134,21 @@ def test_nothing_to_write(empty):
     assert on_both(program)[-2] == b"endof"
 
 
+def test_writelines_of_nothing_at_all():
+    """It leaves nothing behind that close() would wait for."""
+
+    async def program(loop, seen):
+        protocol = Recorder()
+        async with connected(lambda: protocol) as (transport, _, peer):
+            need_own(transport)
+            transport.writelines([b"", bytearray(), memoryview(b"")])
+            transport.close()
+            await protocol.until("lost")
+            seen.append(await receive_all(peer))
+
+    assert on_ours(program, "close() never ends") == [b""]
+
+
 def test_writing_many_pieces_keeps_their_order():
     pieces = [os.urandom(i % 700) for i in range(1500)]
 
