@@ -35,6 +35,7 @@
 #include "net/feed.h"
 #include "net/listener.h"
 #include "net/stream.h"
+#include "net/tls.h"
 
 #include <stddef.h>
 #include <stdlib.h>
@@ -166,11 +167,12 @@ static PyObject *
 module_debug_counts(PyObject *module, PyObject *noargs)
 {
     struct tac_counts *c = &tac_state_of_module(module)->counts;
-    return Py_BuildValue("{snsnsnsnsnsnsnsnsn}", "runners", c->runners, "tasks",
-                         c->tasks, "nurseries", c->nurseries, "scopes",
+    return Py_BuildValue("{snsnsnsnsnsnsnsnsnsn}", "runners", c->runners,
+                         "tasks", c->tasks, "nurseries", c->nurseries, "scopes",
                          c->scopes, "traps", c->traps, "handles", c->handles,
                          "watches", c->watches, "sock_calls", c->sock_calls,
-                         "transports", c->transports);
+                         "transports", c->transports,
+                         "tls", c->tls);
 }
 
 PyDoc_STRVAR(module_after_fork_doc,
@@ -238,6 +240,8 @@ static const module_add_fn module_parts[] = {
     tac_stream_add_types,
     tac_listener_add_types,
     tac_feed_add_functions,
+    tac_tls_add_types,
+    tac_tls_add_functions,
     tac_run_trio_add_types,
     tac_run_asyncio_add_types,
 };
@@ -331,6 +335,7 @@ module_free(void *module)
     (void)module_clear((PyObject *)module);
     free(state->read_buffer);
     state->read_buffer = NULL;
+    PyMem_Free(state->openssl);
     PyThread_tss_delete(&state->runner_key);
 }
 

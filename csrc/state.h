@@ -16,12 +16,13 @@
 #include <Python.h>
 
 struct TacRunner;
+struct tac_openssl;
 struct TacTrap;
 
 /* Live objects, counted for the tests. */
 struct tac_counts {
     Py_ssize_t runners, tasks, nurseries, scopes, traps, handles, watches,
-        sock_calls, transports;
+        sock_calls, transports, tls;
 };
 
 /* X(name): interned strings, state->str_<name>. */
@@ -45,7 +46,8 @@ struct tac_counts {
     X(resume_writing) X(_call_connection_lost) X(_attach) X(_detach)        \
     X(set_protocol) X(close) X(_extra) X(feed_data) X(_wakeup_waiter)       \
     X(_stream_reader_wr) X(_eof) X(_buffer) X(_waiter) X(cancelled)         \
-    X(_limit) X(_transport) X(_paused) X(pause_reading)
+    X(_limit) X(_transport) X(_paused) X(pause_reading)                     \
+    X(_sslobj) X(pending) X(read) X(write) X(join) X(_write_backlog)
 
 /* X(name): classes of trio_asyncio_c._exceptions, state->exc_<name>. */
 #define TAC_EXCEPTIONS(X)                                                 \
@@ -75,7 +77,7 @@ struct tac_counts {
     X(fd_watch) X(executor_job) X(waiter) X(trio_call) X(aio_step)          \
     X(aio_task) X(aio_future) X(sock_call) X(socket) X(thread_handle)        \
     X(stream) X(stream_transport) X(listener)     \
-    X(aio_reader_protocol) X(aio_reader)
+    X(aio_reader_protocol) X(aio_reader) X(tls) X(tls_transport)
 
 /* X(name): other owned objects. */
 #define TAC_OBJECTS(X)                                                    \
@@ -99,7 +101,14 @@ struct tac_counts {
     X(aio_feed_data_received) /* of its StreamReaderProtocol */           \
     X(aio_feed_feed_data)     /* of its StreamReader */                   \
     X(aio_feed__wakeup_waiter)                                            \
-    X(context_kwnames)     /* ("context",) */
+    X(context_kwnames)     /* ("context",) */                                        \
+    X(ssl_protocol)        /* asyncio.sslproto.SSLProtocol; this and */   \
+    X(ssl_again)           /* what follows is NULL until the first */     \
+    X(ssl_object_type)     /* TLS connection: see net/tls_setup.c */      \
+    X(ssl_socket_type)                                                    \
+    X(memory_bio_type)                                                    \
+    X(tls_handshake) X(tls_wrapped) X(tls_flushing) X(tls_shutdown)       \
+    X(tls_spare)           /* a bytearray to read into, if not in use */
 
 typedef struct TacState {
 #define X(name) PyTypeObject *name##_type;
@@ -129,6 +138,10 @@ typedef struct TacState {
     long executor_pid;
     struct tac_gate *executor_gate;
     struct tac_list breakers; /* of struct tac_breaker.state_node */
+
+    struct tac_openssl *openssl; /* owned; NULL: MemoryBIOs it is */
+    bool tls_use_direct;
+    Py_ssize_t tls_transport_offset; /* of a TlsTransport's protocol */
 
     Py_tss_t runner_key; /* the thread's running TacRunner, borrowed */
     struct tac_freelist free_traps;

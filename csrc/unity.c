@@ -71,6 +71,10 @@
 #include "net/stream_read.c"
 #include "net/stream_type.c"
 #include "net/stream_write.c"
+#include "net/tls.c"
+#include "net/tls_direct.c"
+#include "net/tls_engine.c"
+#include "net/tls_setup.c"
 #include "net/transport.c"
 #include "net/transport_type.c"
 

@@ -694,6 +694,43 @@ class TimerHandle(Handle):
     def _when(self) -> float: ...
 
 @disjoint_base
+class TlsCore:
+    # What asyncio.sslproto.SSLProtocol has under these names.
+    _loop: Any
+    _transport: Any
+    _app_transport: Any
+    _app_protocol: Any
+    _app_protocol_get_buffer: Any
+    _app_protocol_buffer_updated: Any
+    _sslobj: Any
+    _incoming: Any
+    _outgoing: Any
+    _state: Any
+    _write_backlog: Any
+    _outgoing_high_water: Any
+    _outgoing_low_water: Any
+    _incoming_high_water: Any
+    _incoming_low_water: Any
+    _write_buffer_size: Any
+    _app_protocol_is_buffer: bool
+    _app_reading_paused: bool
+    _app_writing_paused: bool
+    _ssl_reading_paused: bool
+    _ssl_writing_paused: bool
+    @property
+    def max_size(self) -> int: ...
+    @property
+    def _is_direct(self) -> bool: ...
+    def get_buffer(self, sizehint: int, /) -> bytearray: ...
+    def buffer_updated(self, nbytes: int, /) -> None: ...
+    def _do_read(self) -> None: ...
+    def _process_outgoing(self) -> None: ...
+    def _flush(self) -> None: ...
+    def _detach(self) -> None: ...
+    def _get_write_buffer_size(self) -> int: ...
+    def _get_read_buffer_size(self) -> int: ...
+
+@disjoint_base
 class LoopCore:
     # Handles are not asyncio's, but can do all that those can, and stand in
     # for them wherever a loop's interface names them.
@@ -847,6 +884,20 @@ def set_task_home(loop: LoopCore | None, /) -> LoopCore | None: ...
 def learn_asyncio(
     step: Callable[..., object], /, *args: object, context: Context | None = None
 ) -> None: ...
+def _tls_setup(
+    protocol: type,
+    transport: type,
+    again: tuple[type[Exception], ...],
+    states: tuple[Any, Any, Any, Any],
+    ssl_object: type | None,
+    ssl_socket: type | None,
+    memory_bio: type | None,
+    /,
+) -> type[asyncio.Transport]: ...
+def _tls_find_openssl(
+    path: str, version: str, samples: tuple[tuple[Any, Any, Any, Any], ...], /
+) -> bool: ...
+def _tls_use_direct(use: bool, /) -> bool: ...
 def learn_socket(type: type[socket], /) -> None: ...
 def _set_hooks(**functions: Callable[..., Any]) -> None: ...
 

@@ -143,6 +143,7 @@ class EventLoop(_core.LoopCore, asyncio.SelectorEventLoop):
         def _check_closed(self) -> None: ...
         def _check_running(self) -> None: ...
         def _check_callback(self, callback: Any, method: str) -> None: ...
+        def _ensure_fd_no_transport(self, fd: Any) -> None: ...
 
         _default_executor: concurrent.futures.Executor | None
 
@@ -339,6 +340,110 @@ class EventLoop(_core.LoopCore, asyncio.SelectorEventLoop):
         if sys.version_info < (3, 12):
             # Later ones take the wake-up fd from child processes by themselves.
             _run.wakeup_fds.add(self._csock.fileno())
+
+    # TLS
+
+    def _make_ssl_transport(
+        self,
+        rawsock: Any,
+        protocol: Any,
+        sslcontext: Any,
+        waiter: Any = None,
+        *,
+        server_side: bool = False,
+        server_hostname: str | None = None,
+        extra: Any = None,
+        server: Any = None,
+        ssl_handshake_timeout: float | None = None,
+        ssl_shutdown_timeout: float | None = None,
+        **kwargs: Any,
+    ) -> Any:
+        from . import _tls
+
+        self._ensure_fd_no_transport(rawsock)
+        ssl_protocol: Any = _tls.TlsProtocol(
+            self,
+            protocol,
+            sslcontext,
+            waiter,
+            server_side,
+            server_hostname,
+            ssl_handshake_timeout=ssl_handshake_timeout,
+            ssl_shutdown_timeout=ssl_shutdown_timeout,
+        )
+        self._make_socket_transport(
+            rawsock, ssl_protocol, extra=extra, server=server, **kwargs
+        )
+        return ssl_protocol._app_transport
+
+    async def start_tls(
+        self,
+        transport: Any,
+        protocol: Any,
+        sslcontext: Any,
+        *,
+        server_side: bool = False,
+        server_hostname: str | None = None,
+        ssl_handshake_timeout: float | None = None,
+        ssl_shutdown_timeout: float | None = None,
+    ) -> Any:
+        """Go on with TLS over a transport, and return the one to use from now on.
+
+        Args:
+          transport: what the connection uses up to now.
+          protocol: what gets the decrypted data.
+          sslcontext: an `ssl.SSLContext`.
+          server_side: whether this is the side that was connected to. What a
+            StreamReader has already received is then taken for the beginning of the
+            handshake.
+          server_hostname: the name that the other side's certificate must be for.
+          ssl_handshake_timeout: seconds till the connection is given up; None: 60.
+          ssl_shutdown_timeout: seconds to wait for the other side's farewell; None: 30.
+
+        Flavor: asyncio.
+
+        Raises:
+          TypeError: `sslcontext` is none, or `transport` cannot be upgraded.
+          ssl.SSLError: the handshake failed, as `ssl.SSLCertVerificationError` when
+            the certificate was refused.
+          ConnectionError: the other side is gone, or too slow.
+        """
+        from . import _tls
+
+        if not (
+            _tls.is_context(sslcontext)
+            and getattr(transport, "_start_tls_compatible", False)
+        ):
+            # Refused, in the running asyncio's words.
+            return await super().start_tls(transport, protocol, sslcontext)
+        waiter = self.create_future()
+        ssl_protocol: Any = _tls.TlsProtocol(
+            self,
+            protocol,
+            sslcontext,
+            waiter,
+            server_side,
+            server_hostname,
+            ssl_handshake_timeout=ssl_handshake_timeout,
+            ssl_shutdown_timeout=ssl_shutdown_timeout,
+            call_connection_made=False,
+        )
+        # No data may arrive before connection_made() did.
+        transport.pause_reading()
+        if server_side:
+            _tls.take_buffered(protocol, ssl_protocol)
+        transport.set_protocol(ssl_protocol)
+        made = self.call_soon(ssl_protocol.connection_made, transport)
+        resume = self.call_soon(transport.resume_reading)
+        try:
+            await waiter
+        except BaseException:
+            transport.close()
+            made.cancel()
+            resume.cancel()
+            waiter = None  # type: ignore[assignment]  # it has this frame's traceback
+            raise
+        return ssl_protocol._app_transport
 
     # Executors
 
