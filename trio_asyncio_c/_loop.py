@@ -54,6 +54,12 @@ def _with_keywords(callback: Any, kwargs: dict[str, Any]) -> Any:
     return functools.partial(callback, **kwargs) if kwargs else callback
 
 
+def _is_cancelled() -> bool:
+    """Whether somebody has cancelled the current Task."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
 def _reraise(exc: BaseException) -> None:
     raise exc
 
@@ -283,6 +289,24 @@ class EventLoop(_core.LoopCore, asyncio.SelectorEventLoop):
             )
         self._ensure_fd_no_transport(sock)
         return StreamTransport(self, sock, protocol, waiter, extra, server, **kwargs)
+
+    async def _sendfile_native(
+        self, transp: Any, file: Any, offset: int, count: int | None
+    ) -> int:
+        send: Any = super()._sendfile_native  # type: ignore[misc]
+        if not isinstance(transp, StreamTransport):
+            return int(await send(transp, file, offset, count))
+        # It waits for the socket: the end of the transport has to end it.
+        sending = self.create_task(send(transp, file, offset, count))
+        transp._sending = sending
+        try:
+            return int(await sending)
+        except asyncio.CancelledError:
+            if transp._conn_lost and sending.cancelled() and not _is_cancelled():
+                raise ConnectionError("Connection is closed by peer") from None
+            raise
+        finally:
+            transp._sending = None
 
     def _start_serving(
         self,

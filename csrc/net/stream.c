@@ -30,11 +30,28 @@ stream_leave_server(TacStream *s)
     return rc;
 }
 
-/* A sendfile() waits for bytes to be sent that will not be. */
+/* A native sendfile() waits for the socket alone, which will say nothing any
+ * more once it is closed. */
+static int
+stream_losing(TacTransport *t)
+{
+    PyObject *sending = ((TacStream *)t)->sending;
+    if (sending == NULL) {
+        return 0;
+    }
+    Py_INCREF(sending);
+    PyObject *result =
+        PyObject_CallMethodNoArgs(sending, t->state->str_cancel);
+    Py_DECREF(sending);
+    Py_XDECREF(result);
+    return result == NULL ? -1 : 0;
+}
+
+/* Any other waits for bytes to be sent that will not be. */
 static int
 stream_fail_empty_waiter(TacStream *s)
 {
-    if (s->empty_waiter == NULL) {
+    if (s->empty_waiter == NULL || s->sending != NULL) {
         return 0;
     }
     PyObject *exc = PyObject_CallFunction(PyExc_ConnectionError, "s",
@@ -89,6 +106,7 @@ static const struct tac_transport_kind stream_kind = {
     .flush = tac_stream_on_flush,
     .drop = stream_drop,
     .size = stream_size,
+    .losing = stream_losing,
     .lost = stream_lost,
     .set_protocol = stream_set_protocol,
     .read_error = "Fatal read error on socket transport",

@@ -17,6 +17,7 @@ typedef struct TacStream {
     TacTransport base;
     PyObject *server;         /* owned or NULL */
     PyObject *empty_waiter;   /* owned: sendfile's Future, or NULL */
+    PyObject *sending;        /* owned: the Task of a native one, or NULL */
     struct tac_outbuf out;
     struct sockaddr_in6 peer; /* as accept() gave it; see `peer_len` */
     socklen_t peer_len;       /* 0: ask the socket */

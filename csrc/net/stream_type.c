@@ -115,14 +115,16 @@ static PyMethodDef stream_methods[] = {
 
 /* The attributes that the standard library shares with us ------------------- */
 
+/* Set one of the object members; None and deletion: none. */
 static int
-stream_set_empty_waiter(PyObject *transport, PyObject *value, void *closure)
+stream_set_object(PyObject *transport, PyObject *value, void *closure)
 {
     TacStream *s = stream_get(transport);
     if (s == NULL) {
         return -1;
     }
-    Py_XSETREF(s->empty_waiter,
+    PyObject **member = (PyObject **)((char *)s + (size_t)closure);
+    Py_XSETREF(*member,
                value == NULL || value == Py_None ? NULL : Py_NewRef(value));
     return 0;
 }
@@ -144,9 +146,12 @@ static PyGetSetDef stream_getset[] = {
     TAC_TRANSPORT_SOCKET_GETSET,
     TAC_TRANSPORT_OBJECT("_server", TacStream, server,
                          "The server, or None."),
-    {"_empty_waiter", tac_transport_get_object, stream_set_empty_waiter,
+    {"_empty_waiter", tac_transport_get_object, stream_set_object,
      "The Future that waits until all is sent, or None.",
      (void *)offsetof(TacStream, empty_waiter)},
+    {"_sending", tac_transport_get_object, stream_set_object,
+     "The Task that the kernel sends a file for, or None.",
+     (void *)offsetof(TacStream, sending)},
     {"_buffer", stream_get_buffer, NULL, "What waits to be sent, as a list."},
     TAC_TRANSPORT_FLAG("_eof", TacStream, eof, NULL,
                        "Whether write_eof() was called."),
@@ -226,6 +231,7 @@ stream_tp_traverse(TacStream *s, visitproc visit, void *arg)
 {
     Py_VISIT(s->server);
     Py_VISIT(s->empty_waiter);
+    Py_VISIT(s->sending);
     return tac_transport_traverse(&s->base, visit, arg);
 }
 
@@ -235,6 +241,7 @@ stream_tp_clear(TacStream *s)
     tac_transport_clear(&s->base);
     Py_CLEAR(s->server);
     Py_CLEAR(s->empty_waiter);
+    Py_CLEAR(s->sending);
     return 0;
 }
 

@@ -551,6 +551,9 @@ tac_transport_undo(TacTransport *t)
 int
 tac_transport_schedule_lost(TacTransport *t, PyObject *exc)
 {
+    if (t->kind->losing != NULL && t->kind->losing(t) < 0) {
+        return -1;
+    }
     PyObject *lost =
         PyObject_GetAttr(t->transport, t->state->str__call_connection_lost);
     if (lost == NULL) {

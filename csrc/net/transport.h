@@ -75,6 +75,8 @@ struct tac_transport_kind {
     void (*drop)(TacTransport *t);
     /* How much waits to be sent, as flow control counts; 0: nothing. */
     Py_ssize_t (*size)(const TacTransport *t);
+    /* Before connection_lost() is scheduled.  0, or -1 with an exception. */
+    tac_transport_fn losing; /* or NULL */
     /* After connection_lost(), the last of several errors in `error`. */
     void (*lost)(TacTransport *t, PyObject **error); /* or NULL */
     /* Before the protocol is replaced.  0, or -1 with an exception. */
