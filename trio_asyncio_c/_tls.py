@@ -69,6 +69,9 @@ _SSLTransport = _learn()
 has_direct = _find_openssl()
 
 
+# Extra information that is made when somebody asks for it, by methods of SSLObject.
+_LAZY = {"peercert": "getpeercert", "cipher": "cipher", "compression": "compression"}
+
 # Its stubs know the public half.
 _SSLProtocol: Any = sslproto.SSLProtocol
 
@@ -81,6 +84,9 @@ class TlsProtocol(_core.TlsCore, _SSLProtocol):  # type: ignore[misc]
     """
 
     _app_transport_created: bool
+    _app_state: Any
+    _extra: dict[str, Any]
+    _handshake_timeout_handle: Any
 
     def _get_app_transport(self) -> Any:
         if self._app_transport is None:
@@ -89,6 +95,32 @@ class TlsProtocol(_core.TlsCore, _SSLProtocol):  # type: ignore[misc]
             self._app_transport = _SSLTransport(self._loop, self)
             self._app_transport_created = True
         return self._app_transport
+
+    def _on_handshake_complete(self, handshake_exc: BaseException | None) -> None:
+        if (
+            handshake_exc is not None
+            or type(self._sslobj) is not ssl.SSLObject
+            or self._loop.get_debug()
+        ):
+            super()._on_handshake_complete(handshake_exc)
+            return
+        if self._handshake_timeout_handle is not None:
+            self._handshake_timeout_handle.cancel()
+            self._handshake_timeout_handle = None
+        self._set_state(sslproto.SSLProtocolState.WRAPPED)
+        # The certificate alone takes as long to decode as the rest of this: see
+        # _get_extra_info.
+        self._extra["ssl_object"] = self._sslobj
+        if self._app_state == sslproto.AppProtocolState.STATE_INIT:
+            self._app_state = sslproto.AppProtocolState.STATE_CON_MADE
+            self._app_protocol.connection_made(self._get_app_transport())
+        self._wakeup_waiter()
+        self._do_read()
+
+    def _get_extra_info(self, name: str, default: Any = None) -> Any:
+        if name in _LAZY and name not in self._extra and "ssl_object" in self._extra:
+            self._extra[name] = getattr(self._sslobj, _LAZY[name])()
+        return super()._get_extra_info(name, default)
 
     def _abort(self, *args: Any) -> None:
         self._flush()

@@ -623,6 +623,24 @@ class TestNegotiation:
 
         run(loop, main)
 
+    @pytest.mark.parametrize("debug", [False, True])
+    def test_extra_info_after_the_end(self, loop, debug):
+        """It is made when somebody asks, which may be late."""
+
+        async def main():
+            async with connected() as (here, there):
+                sslobj = here.transport.get_extra_info("ssl_object")
+                expected = sslobj.getpeercert(), sslobj.cipher(), None
+                there.transport.close()
+                await here.lost
+                for name, value in zip(
+                    ("peercert", "cipher", "compression"), expected, strict=True
+                ):
+                    assert here.transport.get_extra_info(name, 5) == value
+
+        loop.set_debug(debug)
+        run(loop, main)
+
     def test_an_ssl_object_of_ones_own_class(self, loop):
         class Counting(ssl.SSLObject):
             reads = 0
