@@ -41,6 +41,8 @@ class Model:
         self.paused_writing = False
         self.paused_reading = False
         self.eof = self.closed = self.aborted = self.peer_eof = self.lost = False
+        # What was given and never read makes the kernel reset the connection.
+        self.reset = False
         self.inside = 0
         self.failure = None
         self.protocol = None
@@ -128,26 +130,29 @@ class Model:
         if self.eof or self.lost:
             return
         data = self.piece()
+        taken = self.is_taken()
         self.transport.write(data)
-        self.accepted(data)
+        if taken:
+            self.sent += data
+        if isinstance(data, bytearray) and not self.is_standard():
+            data[:] = bytes(len(data))  # it was written as it was
 
     def writelines(self):
         if self.eof or self.closed or self.lost:
             return
         pieces = [self.piece() for _ in range(self.rng.randrange(5))]
-        if type(self.transport).__module__.startswith("asyncio."):
+        if self.is_standard():
             # Empty ones are never done with; see test_writelines_of_nothing_at_all.
             pieces = [piece for piece in pieces if piece]
         self.transport.writelines(pieces)
-        for piece in pieces:
-            self.accepted(piece)
+        self.sent += b"".join(pieces)
 
-    def accepted(self, data):
-        if self.closed and not self.waits_at_close:
-            return  # nobody is there to send it
-        if self.aborted:
-            return
-        self.sent += data
+    def is_standard(self):
+        return type(self.transport).__module__.startswith("asyncio.")
+
+    def is_taken(self):
+        """Once it is closing, what is written only goes behind what still waits."""
+        return not self.closed or self.transport.get_write_buffer_size() > 0
 
     def pause(self):
         self.paused_reading = True
@@ -178,8 +183,6 @@ class Model:
     def close(self):
         if self.lost or self.rng.random() < 0.8:
             return
-        if not self.closed:
-            self.waits_at_close = self.transport.get_write_buffer_size() > 0
         self.closed = True
         self.transport.close()
         assert self.transport.is_closing()
@@ -188,20 +191,21 @@ class Model:
         if self.lost or self.rng.random() < 0.95:
             return
         self.closed = self.aborted = True
-        self.waits_at_close = False
         self.transport.abort()
         assert self.transport.get_write_buffer_size() == 0
 
-    waits_at_close = False
     CALLS = [write] * 4 + [writelines] * 2 + [pause, resume, resume]
     CALLS += [marks, set_protocol, write_eof, close, abort]
 
     # The other end
 
     async def read_some(self):
-        with contextlib.suppress(BlockingIOError, ConnectionResetError):
-            data = self.peer.recv(self.rng.choice([1, 1000, 50_000]))
-            self.take(data)
+        try:
+            self.take(self.peer.recv(self.rng.choice([1, 1000, 50_000])))
+        except BlockingIOError:
+            pass
+        except ConnectionResetError:
+            self.reset = True
 
     def take(self, data):
         self.got += data
@@ -243,11 +247,10 @@ class Model:
             with self.call():
                 self.closed = True
                 self.transport.close()
-        # What was given and never read makes the kernel reset the connection.
         with contextlib.suppress(ConnectionResetError):
             while data := await receive(self.peer, 65536):
                 self.take(data)
-            assert self.aborted or self.got == self.sent
+            assert self.aborted or self.reset or self.got == self.sent
         await self.until(lambda: self.lost)
         await turns(2)
         self.peer.close()
