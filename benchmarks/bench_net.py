@@ -44,6 +44,7 @@ TIMEOUT_S = 40  # two thousand TLS handshakes take ten on a busy machine
 # Not in --quick: that many connections take their time.
 LARGE = "10 000 connections"
 CPU_WIDTH = 13
+ENOUGH_PROCESSES = 3  # to tell user from system CPU time: see the README
 FIGURES = {"process": "CPU", "user": "user CPU", "wall": "time", "memory": "memory"}
 
 
@@ -131,6 +132,8 @@ def verdict(row, goal):
     if not quartiles:
         return "-"
     words = quartile_words(quartiles, of="" if goal.peer else f" of {peer}")
+    if goal.figure == "user" and len(row.processes[OURS]) < ENOUGH_PROCESSES:
+        return f"{words} too short"
     return f"{words} {goal_words(quartiles, goal.at_most)}"
 
 

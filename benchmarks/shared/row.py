@@ -19,8 +19,11 @@ def _user_and_system(rounds):
 
 
 def _quotients(ours, theirs):
-    """Return the quartiles of the quotients of neighbours, or None."""
-    ratios = [one / other for one, other in zip(ours, theirs) if other]
+    """Return the quartiles of the quotients of neighbours, or None.
+
+    A zero was too short to be measured.
+    """
+    ratios = [one / other for one, other in zip(ours, theirs) if one and other]
     if not ratios:
         return None
     if len(ratios) == 1:

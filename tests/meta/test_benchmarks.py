@@ -34,7 +34,7 @@ def test_net_case_runs(tmp_path):
     [case] = json.loads(found.read_text())["cases"].values()
     assert "ours" not in case["failures"]
     assert all(figures["process"] > 0 for figures in case["rounds"]["ours"])
-    assert "met" in done.stdout
+    assert "too short" in done.stdout
 
 
 WRONG_ECHO = """
