@@ -18,6 +18,8 @@
 
 #define READ_COPY_BYTES (32 * 1024) /* less is cheaper to copy than to fit */
 #define READ_MOST_BYTES (256 * 1024)
+#define READ_KEEP_BYTES (1024 * 1024)
+#define READ_PAGE_BYTES 4096
 
 /* -1, and errno.  The GIL is let go for reads that may take long: a socket
  * that does not block answers sooner than another thread gives it back. */
@@ -88,16 +90,29 @@ read_eof(TacStream *s)
 
 /* To data_received() -------------------------------------------------------- */
 
+/* glibc keeps as much free memory as the largest block was that it had from
+ * the kernel by itself: else the objects of large messages are given back and
+ * faulted in again, message by message. */
+static void
+read_keep_heap(void)
+{
+    void *volatile block = malloc(READ_KEEP_BYTES);
+    free(block);
+}
+
 /* The shared buffer is in use between two lines of C only, so a turn inside
  * of a callback may use it too; and the GIL is held meanwhile. */
 static char *
 read_shared_buffer(TacState *state)
 {
     if (state->read_buffer == NULL) {
-        state->read_buffer = malloc(READ_MOST_BYTES);
+        /* Some processors copy half as fast to malloc's own place in a page. */
+        state->read_buffer =
+            aligned_alloc(READ_PAGE_BYTES, READ_MOST_BYTES);
         if (state->read_buffer == NULL) {
             PyErr_NoMemory();
         }
+        read_keep_heap();
     }
     return state->read_buffer;
 }
