@@ -37,6 +37,12 @@ def find_program(name):
     return found
 
 
+def _plain_environment():
+    """Return environment variables without what is meant for our own programs, such as
+    a sanitizer to load first."""
+    return {key: value for key, value in os.environ.items() if key != "LD_PRELOAD"}
+
+
 def _unprivileged():
     """Return the name of a user that is not root, where we are root, and its numbers."""
     if os.geteuid() != 0:
@@ -81,6 +87,7 @@ def postgres(certificate):
             capture_output=True,
             cwd=folder,
             timeout=LIMIT_S,
+            env=_plain_environment(),
             **owner,
         )
         key = certificate.private_key_pem.bytes()
@@ -96,6 +103,7 @@ def postgres(certificate):
                 [*command, *settings],
                 end_signal=signal.SIGINT,
                 cwd=folder,
+                env=_plain_environment(),
                 **owner,
             )
 
@@ -131,7 +139,7 @@ def redis(certificate):
             command = [program]
             for name, value in options.items():
                 command += [f"--{name}", value]
-            return Child(command)
+            return Child(command, env=_plain_environment())
 
         child, port = started(make, "Ready to accept connections")
         with child:
@@ -181,7 +189,8 @@ def nginx(upstream):
         def make(port):
             text = NGINX.format(folder=folder, upstream=upstream, port=port)
             (folder / "nginx.conf").write_text(text)
-            return Child([program, "-e", "stderr", "-c", folder / "nginx.conf"])
+            command = [program, "-e", "stderr", "-c", folder / "nginx.conf"]
+            return Child(command, env=_plain_environment())
 
         child, port = started(make, "using the .* event method")
         with child:

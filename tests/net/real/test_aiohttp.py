@@ -381,7 +381,7 @@ def test_time_limit_in_the_middle_of_a_body(tls_pair):
 
         app.router.add_get("/stall", stall)
         async with serving(app, server_tls) as url, client(client_tls) as http:
-            limit = aiohttp.ClientTimeout(sock_read=0.05)
+            limit = aiohttp.ClientTimeout(sock_read=1)
             async with http.get(f"{url}/stall", timeout=limit) as response:
                 assert await response.content.readexactly(9) == b"beginning"
                 with pytest.raises(aiohttp.SocketTimeoutError):

@@ -237,11 +237,13 @@ def test_a_connection_that_the_server_ends(where):
 
 def test_terminated_in_the_middle_of_a_result(where):
     async def program(connection):
-        task = asyncio.create_task(
-            connection.fetch("select repeat('x', 1000) from generate_series(1, 100000)")
-        )
-        await asyncio.sleep(0.005)
+        observer = await asyncpg.connect(**where)
+        pid = connection.get_server_pid()
+        rows = "repeat('x', 10000), pg_sleep(0.001) from generate_series(1, 1000000)"
+        task = asyncio.create_task(connection.fetch(f"select {rows}"))
+        await wait_until_busy(observer, pid)
         connection.terminate()
+        await observer.close()
         with pytest.raises((asyncpg.PostgresError, asyncpg.InterfaceError, OSError)):
             await task
 

@@ -205,10 +205,12 @@ def test_large_messages():
 @pytest.mark.parametrize("method", ["Endless", "EndlessStream"])
 def test_deadline_exceeded(method):
     async def program(channel, endless):
+        assert await channel.unary_unary(f"/{SERVICE}/Unary")(b"hello") == b"HELLO"
+        # The server has to see the call before its time is over.
         if method == "Endless":
-            call = channel.unary_unary(f"/{SERVICE}/{method}")(b"", timeout=0.2)
+            call = channel.unary_unary(f"/{SERVICE}/{method}")(b"", timeout=1)
         else:
-            call = channel.unary_stream(f"/{SERVICE}/{method}")(b"", timeout=0.2)
+            call = channel.unary_stream(f"/{SERVICE}/{method}")(b"", timeout=1)
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             if method == "Endless":
                 await call

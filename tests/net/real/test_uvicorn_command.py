@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import signal
+import site
 import socket
 import sys
 from pathlib import Path
@@ -34,7 +35,9 @@ def way(request):
 # What a process that uvicorn spawns reads when it starts, to get our loop.
 STARTUP_FILES = ["trio_asyncio_c.pth", "trio_asyncio_c_startup.pth"]
 IS_INSTALLED = any(
-    Path(path, name).exists() for path in sys.path for name in STARTUP_FILES
+    Path(path, name).exists()
+    for path in site.getsitepackages()
+    for name in STARTUP_FILES
 )
 
 
