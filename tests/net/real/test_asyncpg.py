@@ -138,9 +138,9 @@ def test_pool_with_queries_at_once(where):
 
 
 async def wait_until_busy(observer, pid):
-    """Wait until the server runs that backend's query."""
-    question = "select state from pg_stat_activity where pid = $1"
-    while await observer.fetchval(question, pid) != "active":
+    """Wait until that backend is in ``pg_sleep``, and not only at preparing it."""
+    question = "select wait_event from pg_stat_activity where pid = $1"
+    while await observer.fetchval(question, pid) != "PgSleep":
         await asyncio.sleep(0.01)
 
 
