@@ -90,6 +90,22 @@ stream_peer_address(PyObject *transport, PyObject *noargs)
     return tac_address_object(peer, s->peer_len);
 }
 
+static PyObject *
+stream_read_ready(PyObject *transport, PyObject *noargs)
+{
+    TacStream *s = stream_get(transport);
+    if (s == NULL) {
+        return NULL;
+    }
+    if (s->base.conn_lost != 0) {
+        Py_RETURN_NONE;
+    }
+    Py_INCREF(s);
+    int rc = tac_stream_on_readable(&s->base);
+    Py_DECREF(s);
+    return tac_transport_result(rc);
+}
+
 static PyMethodDef stream_methods[] = {
     {"write", stream_write, METH_O,
      "write($self, data, /)\n--\n\n"
@@ -107,6 +123,9 @@ static PyMethodDef stream_methods[] = {
     TAC_TRANSPORT_READ_METHODS,
     TAC_TRANSPORT_WRITE_METHODS,
     TAC_TRANSPORT_SOCKET_METHODS,
+    {"_read_ready", stream_read_ready, METH_NOARGS,
+     "_read_ready($self, /)\n--\n\n"
+     "Read what there is, if anything, and give it to the protocol."},
     {"_peer_address", stream_peer_address, METH_NOARGS,
      "_peer_address($self, /)\n--\n\n"
      "The peer's address as accept() gave it, or None."},
@@ -127,6 +146,23 @@ stream_set_object(PyObject *transport, PyObject *value, void *closure)
     Py_XSETREF(*member,
                value == NULL || value == Py_None ? NULL : Py_NewRef(value));
     return 0;
+}
+
+/* What asyncio has there once the transport is closed, or from 3.14 on once
+ * the connection is lost: nothing.  Its tests look. */
+static PyObject *
+stream_get_read_ready(PyObject *transport, void *closure)
+{
+    TacStream *s = stream_get(transport);
+    if (s == NULL) {
+        return NULL;
+    }
+    bool over = PY_VERSION_HEX >= 0x030E0000 ? s->base.loop == NULL
+                                             : s->base.closing;
+    if (over) {
+        Py_RETURN_NONE;
+    }
+    return PyObject_GetAttrString(transport, "_read_ready");
 }
 
 static PyObject *
@@ -152,6 +188,8 @@ static PyGetSetDef stream_getset[] = {
     {"_sending", tac_transport_get_object, stream_set_object,
      "The Task that the kernel sends a file for, or None.",
      (void *)offsetof(TacStream, sending)},
+    {"_read_ready_cb", stream_get_read_ready, NULL,
+     "What reads, or None."},
     {"_buffer", stream_get_buffer, NULL, "What waits to be sent, as a list."},
     TAC_TRANSPORT_FLAG("_eof", TacStream, eof, NULL,
                        "Whether write_eof() was called."),
