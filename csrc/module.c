@@ -34,6 +34,7 @@
 #include "cross/cross.h"
 #include "net/feed.h"
 #include "net/listener.h"
+#include "net/datagram.h"
 #include "net/stream.h"
 #include "net/tls.h"
 
@@ -242,6 +243,7 @@ static const module_add_fn module_parts[] = {
     tac_feed_add_functions,
     tac_tls_add_types,
     tac_tls_add_functions,
+    tac_datagram_add_types,
     tac_run_trio_add_types,
     tac_run_asyncio_add_types,
 };
@@ -336,6 +338,8 @@ module_free(void *module)
     free(state->read_buffer);
     state->read_buffer = NULL;
     PyMem_Free(state->openssl);
+    free(state->datagram_buffer);
+    state->datagram_buffer = NULL;
     PyThread_tss_delete(&state->runner_key);
 }
 

@@ -47,7 +47,8 @@ struct tac_counts {
     X(set_protocol) X(close) X(_extra) X(feed_data) X(_wakeup_waiter)       \
     X(_stream_reader_wr) X(_eof) X(_buffer) X(_waiter) X(cancelled)         \
     X(_limit) X(_transport) X(_paused) X(pause_reading)                     \
-    X(_sslobj) X(pending) X(read) X(write) X(join) X(_write_backlog)
+    X(_sslobj) X(pending) X(read) X(write) X(join) X(_write_backlog) \
+    X(error_received) X(datagram_received) X(_describe)
 
 /* X(name): classes of trio_asyncio_c._exceptions, state->exc_<name>. */
 #define TAC_EXCEPTIONS(X)                                                 \
@@ -77,7 +78,8 @@ struct tac_counts {
     X(fd_watch) X(executor_job) X(waiter) X(trio_call) X(aio_step)          \
     X(aio_task) X(aio_future) X(sock_call) X(socket) X(thread_handle)        \
     X(stream) X(stream_transport) X(listener)     \
-    X(aio_reader_protocol) X(aio_reader) X(tls) X(tls_transport)
+    X(aio_reader_protocol) X(aio_reader) X(tls) X(tls_transport) \
+    X(datagram) X(datagram_transport)
 
 /* X(name): other owned objects. */
 #define TAC_OBJECTS(X)                                                    \
@@ -108,7 +110,8 @@ struct tac_counts {
     X(ssl_socket_type)                                                    \
     X(memory_bio_type)                                                    \
     X(tls_handshake) X(tls_wrapped) X(tls_flushing) X(tls_shutdown)       \
-    X(tls_spare)           /* a bytearray to read into, if not in use */
+    X(tls_spare)           /* a bytearray to read into, if not in use */ \
+    X(aio_sendto)          /* the method of its datagram transports */
 
 typedef struct TacState {
 #define X(name) PyTypeObject *name##_type;
@@ -153,6 +156,7 @@ typedef struct TacState {
     Py_ssize_t socket_fd_offset; /* of a socket object's number, an int */
     bool server_takes_transport; /* Server._attach() does, from 3.13 on */
     char *read_buffer;           /* owned: see net/stream_read.c; or NULL */
+    char *datagram_buffer;       /* owned: see net/datagram.c; or NULL */
     int workers_retired; /* worker threads end with their jobs */
 } TacState;
 

@@ -65,6 +65,9 @@
 
 #include "net/address.c"
 #include "net/feed.c"
+#include "net/datagram.c"
+#include "net/datagram_send.c"
+#include "net/datagram_type.c"
 #include "net/listener.c"
 #include "net/outbuf.c"
 #include "net/stream.c"

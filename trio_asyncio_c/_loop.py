@@ -24,7 +24,12 @@ from . import _core, _crossing, _getaddrinfo, _loop_hooks, _run  # noqa: F401  (
 from ._clock import SystemClock
 from ._executor import TrioExecutor
 from ._selector import LoopSelector
-from ._transports import StreamTransport, make_listener
+from ._transports import (
+    DatagramTransport,
+    StreamTransport,
+    make_listener,
+    takes_datagrams,
+)
 
 if sys.version_info < (3, 12):
     from . import _child_watcher
@@ -307,6 +312,21 @@ class EventLoop(_core.LoopCore, asyncio.SelectorEventLoop):
             raise
         finally:
             transp._sending = None
+
+    def _make_datagram_transport(
+        self,
+        sock: Any,
+        protocol: Any,
+        address: Any = None,
+        waiter: Any = None,
+        extra: Any = None,
+    ) -> Any:
+        if not takes_datagrams(sock):
+            return super()._make_datagram_transport(  # type: ignore[misc]
+                sock, protocol, address, waiter, extra
+            )
+        self._ensure_fd_no_transport(sock)
+        return DatagramTransport(self, sock, protocol, address, waiter, extra)
 
     def _start_serving(
         self,

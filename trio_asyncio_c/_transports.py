@@ -1,9 +1,9 @@
-"""Stream transports: what runs once a connection, and the making of their type.
+"""Transports: what runs once a connection, and the making of their types.
 
-The type `StreamTransport` is C, on top of the standard library's own class of the
-running version, whose code does everything that is cold. Between the two stands what is
-cold and different: a connection's socket object and addresses are made when somebody
-asks for them.
+The types `StreamTransport` and `DatagramTransport` are C, on top of the standard
+library's own classes of the running version, whose code does everything that is cold.
+Between the two stands what is cold and different: a connection's socket object and
+addresses are made when somebody asks for them.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from . import _core
 if TYPE_CHECKING:
     from ._loop import EventLoop
 
-__all__ = ["StreamTransport", "make_listener"]
+__all__ = ["DatagramTransport", "StreamTransport", "make_listener", "takes_datagrams"]
 
 _LAZY = frozenset({"socket", "sockname", "peername"})
 
@@ -103,6 +103,50 @@ def _make_stream_transport() -> Any:
 
 StreamTransport: Any = _make_stream_transport()
 _core._learn_streams(asyncio.StreamReaderProtocol, asyncio.StreamReader)
+
+
+class _DatagramBase(selector_events._SelectorDatagramTransport):  # type: ignore[misc,name-defined]
+    """The cold half of a datagram transport."""
+
+    __slots__ = ()
+
+    if TYPE_CHECKING:
+        _extra: dict[str, Any]
+
+    def _describe(self, sock: socket.socket) -> bool:
+        """Note what get_extra_info() returns; return whether there is a peer."""
+        extra = self._extra
+        extra["socket"] = trsock.TransportSocket(sock)
+        try:
+            extra["sockname"] = sock.getsockname()
+        except OSError:
+            extra["sockname"] = None
+        if "peername" not in extra:
+            try:
+                extra["peername"] = sock.getpeername()
+            except OSError:
+                extra["peername"] = None
+        return bool(extra["peername"])
+
+    def _keep_names(self) -> None:
+        """Do nothing: they are all known from the beginning."""
+
+
+DatagramTransport: Any = (
+    None if StreamTransport is None else _core._make_datagram_transport(_DatagramBase)
+)
+
+_DATAGRAM_FAMILIES = frozenset({socket.AF_INET, socket.AF_INET6, socket.AF_UNIX})
+
+
+def takes_datagrams(sock: Any) -> bool:
+    """Return whether a `DatagramTransport` can do what is done with a socket."""
+    return (
+        DatagramTransport is not None
+        and type(sock) is socket.socket
+        and sock.family in _DATAGRAM_FAMILIES
+        and sock.fileno() >= 0
+    )
 
 
 # What a listener in C stands for: replaced ones are called instead.

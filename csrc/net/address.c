@@ -1,7 +1,7 @@
 /* net/address.c - socket addresses as Python's socket module shows them. */
 #include "net/address.h"
 
-#include <netdb.h>
+#include <arpa/inet.h>
 #include <netinet/in.h>
 #include <stddef.h>
 #include <string.h>
@@ -14,23 +14,22 @@ tac_address_is_known(const struct sockaddr *address)
            || address->sa_family == AF_UNIX;
 }
 
-/* (host, port) or (host, port, flow, scope).  getnameinfo, not inet_ntop: it
- * adds the zone of an IPv6 address. */
+/* (host, port) or (host, port, flow, scope); the host without its zone. */
 static PyObject *
-address_of_ip(const struct sockaddr *address, socklen_t len)
+address_of_ip(const struct sockaddr *address)
 {
-    char host[NI_MAXHOST];
-    int error = getnameinfo(address, len, host, sizeof(host), NULL, 0,
-                            NI_NUMERICHOST);
-    if (error != 0) {
-        PyErr_SetString(PyExc_OSError, gai_strerror(error));
-        return NULL;
-    }
+    char host[INET6_ADDRSTRLEN];
     if (address->sa_family == AF_INET) {
         const struct sockaddr_in *in = (const struct sockaddr_in *)address;
+        if (inet_ntop(AF_INET, &in->sin_addr, host, sizeof(host)) == NULL) {
+            return PyErr_SetFromErrno(PyExc_OSError);
+        }
         return Py_BuildValue("si", host, (int)ntohs(in->sin_port));
     }
     const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)address;
+    if (inet_ntop(AF_INET6, &in6->sin6_addr, host, sizeof(host)) == NULL) {
+        return PyErr_SetFromErrno(PyExc_OSError);
+    }
     return Py_BuildValue("siII", host, (int)ntohs(in6->sin6_port),
                          (unsigned)ntohl(in6->sin6_flowinfo),
                          (unsigned)in6->sin6_scope_id);
@@ -56,5 +55,5 @@ tac_address_object(const struct sockaddr *address, socklen_t len)
     if (address->sa_family == AF_UNIX) {
         return address_of_unix((const struct sockaddr_un *)address, len);
     }
-    return address_of_ip(address, len);
+    return address_of_ip(address);
 }

@@ -71,6 +71,7 @@ struct tac_transport_kind {
     tac_transport_fn read;  /* the fd can be read from */
     tac_transport_fn write; /* it can be written to, and the writer is armed */
     tac_transport_fn flush; /* send what waits for the end of the batch */
+    tac_transport_fn resumed; /* reading was, after a pause; or NULL */
     /* Forget what waits to be sent or to be told.  Python code: none. */
     void (*drop)(TacTransport *t);
     /* How much waits to be sent, as flow control counts; 0: nothing. */

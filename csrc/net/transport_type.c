@@ -129,7 +129,8 @@ tac_transport_py_resume_reading(PyObject *self, PyObject *noargs)
         return NULL;
     }
     t->paused = false;
-    if (tac_transport_read_more(t) < 0) {
+    if (tac_transport_read_more(t) < 0
+        || (t->kind->resumed != NULL && t->kind->resumed(t) < 0)) {
         return NULL;
     }
     return tac_transport_result(tac_transport_log(t, "resumes reading"));

@@ -965,8 +965,7 @@ def test_an_unclosed_endpoint_warns():
                 Datagrams, local_addr=("127.0.0.1", 0)
             )
             fd = transport.get_extra_info("socket").fileno()
-            # Nobody asked, so nobody else holds it.
-            loop._remove_reader(fd)
+            transport.pause_reading()  # nothing of the loop's holds it then
             return weakref.ref(transport), fd
 
         with warnings.catch_warnings(record=True) as caught:
