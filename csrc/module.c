@@ -35,6 +35,7 @@
 #include "net/feed.h"
 #include "net/listener.h"
 #include "net/datagram.h"
+#include "net/pipe.h"
 #include "net/stream.h"
 #include "net/tls.h"
 
@@ -244,6 +245,7 @@ static const module_add_fn module_parts[] = {
     tac_tls_add_types,
     tac_tls_add_functions,
     tac_datagram_add_types,
+    tac_pipe_add_types,
     tac_run_trio_add_types,
     tac_run_asyncio_add_types,
 };

@@ -66,7 +66,7 @@ struct tac_counts {
     X(run_in_thread) X(foreign_yield) X(warn_nonstrict) X(set_library)      \
     X(outcome) X(cancel_reason) X(run_sync_soon_task) X(event_statistics)   \
     X(lock_statistics) X(channel_statistics) X(log_transport)               \
-    X(log_lost_write) X(report_accept)
+    X(log_lost_write) X(report_accept) X(log_lost_pipe) X(log_closed)
 
 /* X(name): heap types, state-><name>_type. */
 #define TAC_TYPES(X)                                                        \
@@ -79,7 +79,8 @@ struct tac_counts {
     X(aio_task) X(aio_future) X(sock_call) X(socket) X(thread_handle)        \
     X(stream) X(stream_transport) X(listener)     \
     X(aio_reader_protocol) X(aio_reader) X(tls) X(tls_transport) \
-    X(datagram) X(datagram_transport)
+    X(datagram) X(datagram_transport) \
+    X(pipe) X(read_pipe_transport) X(write_pipe_transport)
 
 /* X(name): other owned objects. */
 #define TAC_OBJECTS(X)                                                    \
@@ -155,7 +156,7 @@ typedef struct TacState {
     /* Transports (net), from when their type was made. */
     Py_ssize_t socket_fd_offset; /* of a socket object's number, an int */
     bool server_takes_transport; /* Server._attach() does, from 3.13 on */
-    char *read_buffer;           /* owned: see net/stream_read.c; or NULL */
+    char *read_buffer;           /* owned: see net/transport.h; or NULL */
     char *datagram_buffer;       /* owned: see net/datagram.c; or NULL */
     int workers_retired; /* worker threads end with their jobs */
 } TacState;

@@ -70,6 +70,8 @@
 #include "net/datagram_type.c"
 #include "net/listener.c"
 #include "net/outbuf.c"
+#include "net/pipe.c"
+#include "net/pipe_type.c"
 #include "net/stream.c"
 #include "net/stream_read.c"
 #include "net/stream_type.c"

@@ -26,9 +26,12 @@ from ._executor import TrioExecutor
 from ._selector import LoopSelector
 from ._transports import (
     DatagramTransport,
+    ReadPipeTransport,
     StreamTransport,
+    WritePipeTransport,
     make_listener,
     takes_datagrams,
+    takes_pipe,
 )
 
 if sys.version_info < (3, 12):
@@ -327,6 +330,24 @@ class EventLoop(_core.LoopCore, asyncio.SelectorEventLoop):
             )
         self._ensure_fd_no_transport(sock)
         return DatagramTransport(self, sock, protocol, address, waiter, extra)
+
+    def _make_read_pipe_transport(
+        self, pipe: Any, protocol: Any, waiter: Any = None, extra: Any = None
+    ) -> Any:
+        if not takes_pipe(pipe):
+            return super()._make_read_pipe_transport(  # type: ignore[misc]
+                pipe, protocol, waiter, extra
+            )
+        return ReadPipeTransport(self, pipe, protocol, waiter, extra)
+
+    def _make_write_pipe_transport(
+        self, pipe: Any, protocol: Any, waiter: Any = None, extra: Any = None
+    ) -> Any:
+        if not takes_pipe(pipe):
+            return super()._make_write_pipe_transport(  # type: ignore[misc]
+                pipe, protocol, waiter, extra
+            )
+        return WritePipeTransport(self, pipe, protocol, waiter, extra)
 
     def _start_serving(
         self,

@@ -62,14 +62,8 @@ class _WatchMap(Mapping[Any, selectors.SelectorKey]):
                 selectors.EVENT_WRITE if writer is not None else 0
             )
             keys[fd] = selectors.SelectorKey(file, fd, events, (reader, writer))
-        for fd, transport in self._loop._transports.items():
-            # A transport in C has no handles; others have theirs above.
-            watched = getattr(transport, "_watched", None)
-            events = 0
-            if watched is not None:
-                reads, writes = watched()
-                events = reads * selectors.EVENT_READ | writes * selectors.EVENT_WRITE
-            if events:
+        for fd, events in self._loop._member_watches():
+            if events:  # transports in C have no handles
                 keys[fd] = selectors.SelectorKey(fd, fd, events, (None, None))
         return keys
 

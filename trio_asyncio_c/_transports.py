@@ -1,7 +1,7 @@
 """Transports: what runs once a connection, and the making of their types.
 
-The types `StreamTransport` and `DatagramTransport` are C, on top of the standard
-library's own classes of the running version, whose code does everything that is cold.
+The types are C, on top of the standard library's own classes of the running version,
+whose code does everything that is cold.
 Between the two stands what is cold and different: a connection's socket object and
 addresses are made when somebody asks for them.
 """
@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import os
 import socket
-from asyncio import base_events, futures, selector_events, trsock
+import stat
+from asyncio import base_events, futures, selector_events, trsock, unix_events
 from typing import TYPE_CHECKING, Any
 
 from . import _core
@@ -19,7 +21,15 @@ from . import _core
 if TYPE_CHECKING:
     from ._loop import EventLoop
 
-__all__ = ["DatagramTransport", "StreamTransport", "make_listener", "takes_datagrams"]
+__all__ = [
+    "ReadPipeTransport",
+    "WritePipeTransport",
+    "takes_pipe",
+    "DatagramTransport",
+    "StreamTransport",
+    "make_listener",
+    "takes_datagrams",
+]
 
 _LAZY = frozenset({"socket", "sockname", "peername"})
 
@@ -136,6 +146,39 @@ DatagramTransport: Any = (
     None if StreamTransport is None else _core._make_datagram_transport(_DatagramBase)
 )
 
+
+class _ReadPipeBase(unix_events._UnixReadPipeTransport):  # type: ignore[name-defined,misc]
+    """The cold half of a read pipe transport: all of it is inherited."""
+
+    __slots__ = ()
+
+
+class _WritePipeBase(unix_events._UnixWritePipeTransport):  # type: ignore[name-defined,misc]
+    """The cold half of a write pipe transport: all of it is inherited."""
+
+    __slots__ = ()
+
+
+ReadPipeTransport: Any = None
+WritePipeTransport: Any = None
+if StreamTransport is not None:
+    ReadPipeTransport, WritePipeTransport = _core._make_pipe_transports(
+        _ReadPipeBase, _WritePipeBase
+    )
+
+
+def takes_pipe(pipe: Any) -> bool:
+    """Return whether the transports of pipes in C can do what is done with an object;
+    if not, the inherited ones can, or say why not."""
+    try:
+        mode = os.fstat(pipe.fileno()).st_mode
+    except Exception:
+        return False
+    return ReadPipeTransport is not None and (
+        stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode) or stat.S_ISCHR(mode)
+    )
+
+
 _DATAGRAM_FAMILIES = frozenset({socket.AF_INET, socket.AF_INET6, socket.AF_UNIX})
 
 
@@ -204,6 +247,18 @@ def _log_lost_write() -> None:
     )
 
 
+def _log_lost_pipe() -> None:
+    selector_events.logger.warning(  # type: ignore[attr-defined]
+        "pipe closed by peer or os.write(pipe, data) raised exception."
+    )
+
+
+def _log_closed(transport: Any) -> None:
+    selector_events.logger.info(  # type: ignore[attr-defined]
+        "%r was closed by peer", transport
+    )
+
+
 def _report_accept(
     loop: EventLoop, exc: BaseException, protocol: Any, transport: Any
 ) -> None:
@@ -220,6 +275,8 @@ def _report_accept(
 
 _core._set_hooks(
     log_transport=_log_transport,
+    log_closed=_log_closed,
+    log_lost_pipe=_log_lost_pipe,
     log_lost_write=_log_lost_write,
     report_accept=_report_accept,
 )

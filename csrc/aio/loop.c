@@ -149,6 +149,25 @@ loop_traverse_members(TacLoop *loop, visitproc visit, void *arg)
     return rc;
 }
 
+static PyObject *
+loop_member_watches(TacLoop *loop, PyObject *noargs)
+{
+    PyObject *list = PyList_New(0);
+    struct tac_list *head = &loop->members;
+    struct tac_list *n = head->next;
+    for (; list != NULL && n != head; n = n->next) {
+        struct tac_loop_member *member =
+            tac_list_entry(n, struct tac_loop_member, node);
+        int fd, events = member->ops->watched(member, &fd);
+        PyObject *row = Py_BuildValue("(ii)", fd, events);
+        if (row == NULL || PyList_Append(list, row) < 0) {
+            Py_CLEAR(list);
+        }
+        Py_XDECREF(row);
+    }
+    return list;
+}
+
 /* Let go of everything that the loop started.  0, or -1 with an exception. */
 static int
 loop_dismantle(TacLoop *loop)
@@ -646,6 +665,9 @@ static PyMethodDef loop_methods[] = {
     {"_fd_watches", (PyCFunction)tac_reader_list, METH_NOARGS,
      "_fd_watches($self, /)\n--\n\n"
      "List of (fd, file object, reader or None, writer or None)."},
+    {"_member_watches", (PyCFunction)loop_member_watches, METH_NOARGS,
+     "_member_watches($self, /)\n--\n\n"
+     "List of (fd, selectors.EVENT_ mask) of the transports in C."},
     {"_add_callback", (PyCFunction)tac_call_add_callback, METH_O,
      "_add_callback($self, handle, /)\n--\n\nQueue a handle."},
     {"_attach", (PyCFunction)loop_attach, METH_VARARGS,

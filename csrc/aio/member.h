@@ -17,7 +17,12 @@ struct tac_loop_member {
     const struct tac_member_ops *ops;
 };
 
+/* What a member waits for; the numbers are those of the module selectors. */
+enum tac_member_events { TAC_MEMBER_READS = 1, TAC_MEMBER_WRITES = 2 };
+
 struct tac_member_ops {
+    /* Its fd, and a mask of what it waits for. */
+    int (*watched)(struct tac_loop_member *member, int *fd);
     /* Visit what the loop keeps alive by it. */
     int (*traverse)(struct tac_loop_member *member, visitproc visit,
                     void *arg);

@@ -81,35 +81,6 @@ tac_datagram_clear_queue(struct tac_datagram_queue *queue)
 /* Errors ------------------------------------------------------------------ */
 
 int
-tac_datagram_report(TacDatagram *d, const char *method)
-{
-    TacTransport *t = &d->base;
-    if (PyErr_ExceptionMatches(PyExc_SystemExit)
-        || PyErr_ExceptionMatches(PyExc_KeyboardInterrupt)
-        || t->loop == NULL)
-    {
-        return -1;
-    }
-    PyObject *exc = PyErr_GetRaisedException();
-    PyObject *message = PyUnicode_FromFormat(
-        "Exception in callback DatagramTransport.%s()", method);
-    PyObject *context =
-        message == NULL ? NULL
-                        : Py_BuildValue("{sNsO}", "message", message,
-                                        "exception", exc);
-    PyObject *result =
-        context == NULL
-            ? NULL
-            : PyObject_CallMethodOneArg(
-                (PyObject *)t->loop, t->state->str_call_exception_handler,
-                context);
-    Py_XDECREF(context);
-    Py_DECREF(exc);
-    Py_XDECREF(result);
-    return result == NULL ? -1 : 0;
-}
-
-int
 tac_datagram_tell_error(TacDatagram *d, const char *message)
 {
     if (!PyErr_ExceptionMatches(PyExc_OSError)) {
@@ -231,7 +202,8 @@ datagram_receive(TacDatagram *d)
     if (got < 0) {
         int rc = tac_datagram_tell_error(
             d, "Fatal read error on datagram transport");
-        return rc < 0 ? tac_datagram_report(d, "_read_ready") : 0;
+        return rc < 0 ? tac_transport_report_callback(&d->base, "_read_ready")
+                      : 0;
     }
     if (got == asked) {
         d->expected = asked * 2 < most ? asked * 2 : most;
@@ -278,7 +250,7 @@ datagram_tell(TacDatagram *d)
     Py_DECREF(datagram.data);
     Py_DECREF(datagram.addr);
     if (result == NULL) {
-        return tac_datagram_report(d, "_read_ready");
+        return tac_transport_report_callback(&d->base, "_read_ready");
     }
     Py_DECREF(result);
     return 0;
@@ -339,6 +311,7 @@ datagram_size(const TacTransport *t)
 }
 
 static const struct tac_transport_kind datagram_kind = {
+    .name = "DatagramTransport",
     .read = tac_datagram_on_readable,
     .write = tac_datagram_on_writable,
     .flush = tac_datagram_on_flush,

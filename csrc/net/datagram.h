@@ -82,10 +82,6 @@ int tac_datagram_push(struct tac_datagram_queue *queue, PyObject *data,
 /* Drop all, and the array.  Python code: dealloc of odd addresses. */
 void tac_datagram_clear_queue(struct tac_datagram_queue *queue);
 
-/* Tell the loop of what came out of an event's callback, unless it ends a
- * run.  0, or -1 with that. */
-int tac_datagram_report(TacDatagram *d, const char *method);
-
 /* protocol.error_received(what is raised), unless that is no OSError, which
  * is fatal.  0, or -1 with what that raised. */
 int tac_datagram_tell_error(TacDatagram *d, const char *message);

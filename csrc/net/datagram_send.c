@@ -319,7 +319,7 @@ send_tell_errors(TacTransport *t)
         rc = tac_datagram_tell_error(
             d, "Fatal write error on datagram transport");
         if (rc < 0) {
-            rc = tac_datagram_report(d, "sendto");
+            rc = tac_transport_report_callback(t, "sendto");
         }
     }
     Py_XDECREF(errors);
@@ -393,7 +393,9 @@ tac_datagram_on_writable(TacTransport *t)
         if (sent < 0) { /* and no more in this event */
             int rc = tac_datagram_tell_error(
                 d, "Fatal write error on datagram transport");
-            return rc < 0 ? tac_datagram_report(d, "_sendto_ready") : 0;
+            return rc < 0
+                       ? tac_transport_report_callback(t, "_sendto_ready")
+                       : 0;
         }
     }
     if (tac_transport_maybe_resume(t) < 0) { /* may send again */
@@ -409,7 +411,7 @@ tac_datagram_on_writable(TacTransport *t)
     PyObject *result = PyObject_CallMethodOneArg(
         t->transport, t->state->str__call_connection_lost, Py_None);
     if (result == NULL) {
-        return tac_datagram_report(d, "_sendto_ready");
+        return tac_transport_report_callback(t, "_sendto_ready");
     }
     Py_DECREF(result);
     return 0;

@@ -120,7 +120,6 @@ datagram_get_none(PyObject *transport, void *closure)
 static PyGetSetDef datagram_getset[] = {
     TAC_TRANSPORT_GETSET,
     TAC_TRANSPORT_READ_GETSET,
-    TAC_TRANSPORT_WRITE_GETSET,
     TAC_TRANSPORT_SOCKET_GETSET,
     TAC_TRANSPORT_OBJECT("_address", TacDatagram, address,
                          "The only address that sendto() takes, or None."),

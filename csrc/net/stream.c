@@ -101,6 +101,7 @@ stream_set_protocol(TacTransport *t, PyObject *protocol)
 }
 
 static const struct tac_transport_kind stream_kind = {
+    .name = "StreamTransport",
     .read = tac_stream_on_readable,
     .write = tac_stream_on_writable,
     .flush = tac_stream_on_flush,

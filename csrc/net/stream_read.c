@@ -17,9 +17,6 @@
 #include <sys/uio.h>
 
 #define READ_COPY_BYTES (32 * 1024) /* less is cheaper to copy than to fit */
-#define READ_MOST_BYTES (256 * 1024)
-#define READ_KEEP_BYTES (1024 * 1024)
-#define READ_PAGE_BYTES 4096
 
 /* -1, and errno.  The GIL is let go for reads that may take long: a socket
  * that does not block answers sooner than another thread gives it back. */
@@ -90,42 +87,15 @@ read_eof(TacStream *s)
 
 /* To data_received() -------------------------------------------------------- */
 
-/* glibc keeps as much free memory as the largest block was that it had from
- * the kernel by itself: else the objects of large messages are given back and
- * faulted in again, message by message. */
-static void
-read_keep_heap(void)
-{
-    void *volatile block = malloc(READ_KEEP_BYTES);
-    free(block);
-}
-
-/* The shared buffer is in use between two lines of C only, so a turn inside
- * of a callback may use it too; and the GIL is held meanwhile. */
-static char *
-read_shared_buffer(TacState *state)
-{
-    if (state->read_buffer == NULL) {
-        /* Some processors copy half as fast to malloc's own place in a page. */
-        state->read_buffer =
-            aligned_alloc(READ_PAGE_BYTES, READ_MOST_BYTES);
-        if (state->read_buffer == NULL) {
-            PyErr_NoMemory();
-        }
-        read_keep_heap();
-    }
-    return state->read_buffer;
-}
-
 /* As read_some. */
 static Py_ssize_t
 read_shared(TacStream *s)
 {
-    char *buffer = read_shared_buffer(s->base.state);
+    char *buffer = tac_transport_read_buffer(s->base.state);
     if (buffer == NULL) {
         return -1;
     }
-    struct iovec iov = {buffer, READ_MOST_BYTES};
+    struct iovec iov = {buffer, TAC_TRANSPORT_READ_BYTES};
     return read_some(s, &iov, 1, false);
 }
 
@@ -149,7 +119,7 @@ read_joined(TacStream *s, PyObject *data, Py_ssize_t got)
 static PyObject *
 read_expected(TacStream *s, Py_ssize_t *got)
 {
-    char *buffer = read_shared_buffer(s->base.state);
+    char *buffer = tac_transport_read_buffer(s->base.state);
     PyObject *data =
         buffer == NULL ? NULL
                        : PyBytes_FromStringAndSize(NULL, s->expected);
@@ -159,9 +129,10 @@ read_expected(TacStream *s, Py_ssize_t *got)
     }
     struct iovec iov[] = {
         {PyBytes_AS_STRING(data), (size_t)s->expected},
-        {buffer, (size_t)(READ_MOST_BYTES - s->expected)},
+        {buffer, (size_t)(TAC_TRANSPORT_READ_BYTES - s->expected)},
     };
-    *got = read_some(s, iov, s->expected < READ_MOST_BYTES ? 2 : 1, false);
+    int count = s->expected < TAC_TRANSPORT_READ_BYTES ? 2 : 1;
+    *got = read_some(s, iov, count, false);
     if (*got <= 0) {
         int error = errno;
         Py_DECREF(data);
@@ -294,7 +265,8 @@ read_into(TacStream *s, PyObject *buffer)
         return read_refused(s, buffer);
     }
     struct iovec iov = {view.buf, (size_t)view.len};
-    Py_ssize_t got = read_some(s, &iov, 1, view.len >= READ_MOST_BYTES);
+    bool is_long = view.len >= TAC_TRANSPORT_READ_BYTES;
+    Py_ssize_t got = read_some(s, &iov, 1, is_long);
     int error = errno;
     PyBuffer_Release(&view);
     errno = error;

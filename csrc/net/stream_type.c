@@ -178,7 +178,6 @@ stream_get_buffer(PyObject *transport, void *closure)
 static PyGetSetDef stream_getset[] = {
     TAC_TRANSPORT_GETSET,
     TAC_TRANSPORT_READ_GETSET,
-    TAC_TRANSPORT_WRITE_GETSET,
     TAC_TRANSPORT_SOCKET_GETSET,
     TAC_TRANSPORT_OBJECT("_server", TacStream, server,
                          "The server, or None."),

@@ -4,6 +4,7 @@
 #include "base/compat.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 /* Writes in vain before each is warned of; asyncio's constant. */
@@ -90,7 +91,17 @@ transport_member_drop(struct tac_loop_member *member)
     tac_transport_update_held(t);
 }
 
+static int
+transport_member_watched(struct tac_loop_member *member, int *fd)
+{
+    const TacTransport *t = transport_of_member(member);
+    *fd = t->shown_fd;
+    return (tac_watch_is_armed(&t->reader) ? TAC_MEMBER_READS : 0)
+           | (tac_watch_is_armed(&t->writer) ? TAC_MEMBER_WRITES : 0);
+}
+
 static const struct tac_member_ops transport_member_ops = {
+    .watched = transport_member_watched,
     .traverse = transport_member_traverse,
     .drop = transport_member_drop,
 };
@@ -179,6 +190,34 @@ tac_transport_report(TacTransport *t, const char *message)
 }
 
 int
+tac_transport_report_callback(TacTransport *t, const char *method)
+{
+    if (PyErr_ExceptionMatches(PyExc_SystemExit)
+        || PyErr_ExceptionMatches(PyExc_KeyboardInterrupt)
+        || t->loop == NULL)
+    {
+        return -1;
+    }
+    PyObject *exc = PyErr_GetRaisedException();
+    PyObject *message = PyUnicode_FromFormat("Exception in callback %s.%s()",
+                                             t->kind->name, method);
+    PyObject *context =
+        message == NULL ? NULL
+                        : Py_BuildValue("{sNsO}", "message", message,
+                                        "exception", exc);
+    PyObject *result =
+        context == NULL
+            ? NULL
+            : PyObject_CallMethodOneArg(
+                (PyObject *)t->loop, t->state->str_call_exception_handler,
+                context);
+    Py_XDECREF(context);
+    Py_DECREF(exc);
+    Py_XDECREF(result);
+    return result == NULL ? -1 : 0;
+}
+
+int
 tac_transport_log(TacTransport *t, const char *what)
 {
     PyObject *hook = t->state->hook_log_transport;
@@ -186,6 +225,18 @@ tac_transport_log(TacTransport *t, const char *what)
         return 0;
     }
     PyObject *result = PyObject_CallFunction(hook, "Os", t->transport, what);
+    Py_XDECREF(result);
+    return result == NULL ? -1 : 0;
+}
+
+int
+tac_transport_log_closed(TacTransport *t)
+{
+    PyObject *hook = t->state->hook_log_closed;
+    if (t->loop == NULL || !t->loop->debug || hook == NULL) {
+        return 0;
+    }
+    PyObject *result = PyObject_CallOneArg(hook, t->transport);
     Py_XDECREF(result);
     return result == NULL ? -1 : 0;
 }
@@ -211,6 +262,31 @@ tac_transport_run_in(TacTransport *t, PyObject *context, tac_transport_fn fn)
     Py_DECREF(t);
     PyErr_SetRaisedException(exc);
     return rc;
+}
+
+/* glibc keeps as much free memory as the largest block was that it had from
+ * the kernel by itself: else the objects of large messages are given back and
+ * faulted in again, message by message. */
+static void
+transport_keep_heap(void)
+{
+    void *volatile block = malloc(1024 * 1024);
+    free(block);
+}
+
+char *
+tac_transport_read_buffer(TacState *state)
+{
+    if (state->read_buffer == NULL) {
+        /* At the beginning of a page: to where malloc puts large blocks, some
+         * processors copy half as fast. */
+        state->read_buffer = aligned_alloc(4096, TAC_TRANSPORT_READ_BYTES);
+        if (state->read_buffer == NULL) {
+            PyErr_NoMemory();
+        }
+        transport_keep_heap();
+    }
+    return state->read_buffer;
 }
 
 /* Events ------------------------------------------------------------------ */
@@ -379,7 +455,7 @@ int
 tac_transport_fd(const TacTransport *t)
 {
     int fd = t->fd;
-    if (t->sock != NULL) { /* somebody may have closed it */
+    if (t->sock != NULL && !t->kind->is_pipe) { /* it may be closed */
         fd = *(int *)((char *)t->sock + t->state->socket_fd_offset);
     }
     if (fd < 0) {
@@ -537,7 +613,7 @@ tac_transport_undo(TacTransport *t)
     t->conn_lost = 1;
     t->closing = true;
     transport_member_drop(&t->member);
-    if (t->sock == NULL && t->fd >= 0) {
+    if (t->sock == NULL && t->fd >= 0 && !t->kind->is_pipe) {
         (void)close(t->fd);
     }
     t->fd = -1;
@@ -636,7 +712,7 @@ transport_close_socket(TacTransport *t)
     t->sock = NULL;
     t->fd = -1;
     if (sock == NULL) {
-        if (fd >= 0) {
+        if (fd >= 0 && !t->kind->is_pipe) {
             (void)close(fd);
         }
         return 0;
@@ -684,7 +760,9 @@ tac_transport_lose(TacTransport *t, PyObject *exc)
     t->conn_lost += t->conn_lost == 0;
     transport_stop(t);
     PyObject *error = NULL;
-    tac_transport_next_error(&error, transport_keep_names(t));
+    if (!t->kind->is_pipe) {
+        tac_transport_next_error(&error, transport_keep_names(t));
+    }
     PyObject *result =
         tac_transport_call_protocol(t, t->state->str_connection_lost, exc);
     tac_transport_next_error(&error, result == NULL ? -1 : 0);

@@ -33,6 +33,8 @@
 #include "aio/loop.h"
 #include "poll/poller.h"
 
+#define TAC_TRANSPORT_READ_BYTES (256 * 1024) /* at most, as asyncio */
+
 struct tac_transport_kind;
 
 typedef struct TacTransport {
@@ -68,6 +70,7 @@ typedef struct TacTransport {
 typedef int (*tac_transport_fn)(TacTransport *t);
 
 struct tac_transport_kind {
+    const char *name;       /* of the type, in messages */
     tac_transport_fn read;  /* the fd can be read from */
     tac_transport_fn write; /* it can be written to, and the writer is armed */
     tac_transport_fn flush; /* send what waits for the end of the batch */
@@ -83,6 +86,7 @@ struct tac_transport_kind {
     /* Before the protocol is replaced.  0, or -1 with an exception. */
     int (*set_protocol)(TacTransport *t, PyObject *protocol); /* or NULL */
     const char *read_error; /* the message of _fatal_error() */
+    bool is_pipe;           /* `sock` is any object; it has no names */
 };
 
 /* What a new transport is made of; all borrowed, but for `fd`. */
@@ -192,8 +196,19 @@ int tac_transport_call_soon(TacTransport *t, PyObject *callback,
 int tac_transport_run_in(TacTransport *t, PyObject *context,
                          tac_transport_fn fn);
 
-/* Log, in debug mode, what happens to a transport.  0, or -1. */
+/* Tell the loop of an exception out of an event's callback, which asyncio
+ * calls `method`, unless it is one that ends a run.  0, or -1 with that. */
+int tac_transport_report_callback(TacTransport *t, const char *method);
+
+/* Log, in debug mode, what happens to a transport; that its peer closed it.
+ * 0, or -1 with an exception. */
 int tac_transport_log(TacTransport *t, const char *what);
+int tac_transport_log_closed(TacTransport *t);
+
+/* A buffer of TAC_TRANSPORT_READ_BYTES that all share: in use between two
+ * lines of C only, so a turn inside of a callback may use it too.  Or NULL
+ * with MemoryError.  Python code: none. */
+char *tac_transport_read_buffer(TacState *state);
 
 /* Tell the protocol to pause or to resume writing, if it is time to. */
 int tac_transport_maybe_pause(TacTransport *t);

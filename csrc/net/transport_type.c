@@ -206,18 +206,6 @@ tac_transport_py_own_address(PyObject *self, PyObject *noargs)
     return tac_address_object((struct sockaddr *)&name, len);
 }
 
-PyObject *
-tac_transport_py_watched(PyObject *self, PyObject *noargs)
-{
-    TacTransport *t = tac_transport_get(self);
-    if (t == NULL) {
-        return NULL;
-    }
-    return Py_BuildValue("OO",
-                         tac_watch_is_armed(&t->reader) ? Py_True : Py_False,
-                         tac_watch_is_armed(&t->writer) ? Py_True : Py_False);
-}
-
 /* The attributes ---------------------------------------------------------- */
 
 PyObject *

@@ -44,7 +44,6 @@ PyObject *tac_transport_py_get_size(PyObject *self, PyObject *noargs);
 PyObject *tac_transport_py_maybe_pause(PyObject *self, PyObject *noargs);
 PyObject *tac_transport_py_maybe_resume(PyObject *self, PyObject *noargs);
 PyObject *tac_transport_py_own_address(PyObject *self, PyObject *noargs);
-PyObject *tac_transport_py_watched(PyObject *self, PyObject *noargs);
 
 /* Entries of a PyMethodDef table: of all transports, */
 #define TAC_TRANSPORT_METHODS                                               \
@@ -58,10 +57,7 @@ PyObject *tac_transport_py_watched(PyObject *self, PyObject *noargs);
      "set_protocol($self, protocol, /)\n--\n\n"                             \
      "Give what is received to another protocol from now on."},             \
     {"get_protocol", tac_transport_py_get_protocol, METH_NOARGS,            \
-     "get_protocol($self, /)\n--\n\nReturn the current protocol."},         \
-    {"_watched", tac_transport_py_watched, METH_NOARGS,                     \
-     "_watched($self, /)\n--\n\n"                                           \
-     "A pair: whether it waits for bytes, for room for bytes."}
+     "get_protocol($self, /)\n--\n\nReturn the current protocol."}
 
 /* of those that receive, */
 #define TAC_TRANSPORT_READ_METHODS                                          \
@@ -134,9 +130,7 @@ int tac_transport_set_mark(PyObject *self, PyObject *value, void *closure);
                        "Whether pause_reading() was called last.")
 
 /* of those that send, */
-#define TAC_TRANSPORT_WRITE_GETSET                                          \
-    {"_conn_lost", tac_transport_get_conn_lost, NULL,                       \
-     "Not 0: connection_lost() was called or is scheduled."},               \
+#define TAC_TRANSPORT_MARKS_GETSET                                          \
     {"_high_water", tac_transport_get_mark, tac_transport_set_mark,         \
      "pause_writing() is called above so many bytes.", (void *)1},          \
     {"_low_water", tac_transport_get_mark, tac_transport_set_mark,          \
@@ -145,8 +139,11 @@ int tac_transport_set_mark(PyObject *self, PyObject *value, void *closure);
                        tac_transport_set_flag,                              \
                        "Whether pause_writing() was called last.")
 
-/* and of those of sockets. */
+/* and of those of sockets, these included. */
 #define TAC_TRANSPORT_SOCKET_GETSET                                         \
+    TAC_TRANSPORT_MARKS_GETSET,                                             \
+    {"_conn_lost", tac_transport_get_conn_lost, NULL,                       \
+     "Not 0: connection_lost() was called or is scheduled."},               \
     {"_sock", tac_transport_get_sock, NULL,                                 \
      "The socket; None once it is closed."},                                \
     TAC_TRANSPORT_OBJECT("_made_sock", TacTransport, sock,                  \
