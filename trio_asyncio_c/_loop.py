@@ -150,6 +150,8 @@ class EventLoop(_core.LoopCore, asyncio.SelectorEventLoop):
 
     if TYPE_CHECKING:  # inherited, but not in the standard library's stubs
         _csock: socket.socket | None
+        _internal_fds: int
+        _ssock: socket.socket | None
         _old_agen_hooks: Any
         _asyncgen_firstiter_hook: Callable[[AsyncGenerator[Any, Any]], None]
         _asyncgen_finalizer_hook: Callable[[AsyncGenerator[Any, Any]], None]
@@ -623,6 +625,17 @@ class EventLoop(_core.LoopCore, asyncio.SelectorEventLoop):
         finally:  # whatever was done to the attributes of this object
             self._dismantle()
             self._leave_home()
+
+    def _close_self_pipe(self) -> None:
+        sockets: Any = self._ssock, self._csock
+        if sockets[0] is not None and sockets[0].fileno() < 0:
+            # The collector was at its socket before it came to the loop.
+            for sock in sockets:
+                sock.close()
+            self._ssock = self._csock = None
+            self._internal_fds -= 1
+        else:
+            super()._close_self_pipe()  # type: ignore[misc]
 
     def _leave_home(self) -> None:
         """Let the runner's main task end, and close the runner."""
