@@ -102,7 +102,10 @@ class TlsProtocol(_core.TlsCore, _SSLProtocol):  # type: ignore[misc]
             or type(self._sslobj) is not ssl.SSLObject
             or self._loop.get_debug()
         ):
-            super()._on_handshake_complete(handshake_exc)
+            try:
+                super()._on_handshake_complete(handshake_exc)
+            finally:
+                handshake_exc = None  # it has this frame's traceback
             return
         if self._handshake_timeout_handle is not None:
             self._handshake_timeout_handle.cancel()
