@@ -22,7 +22,7 @@
 
 #include <stdlib.h>
 
-#define RUN_MAX_TIMEOUT_S (24 * 60 * 60.0)
+#define RUN_MAX_TIMEOUT_S TAC_POLLER_LONG_S
 
 TacRunner *
 tac_runner_current(TacState *state)

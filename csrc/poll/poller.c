@@ -215,13 +215,18 @@ poller_wait(struct tac_poller *poller, double timeout_s)
 {
     ev_set_loop_release_cb(poller->loop, poller_release_gil,
                            poller_acquire_gil);
-    /* libev times from its own notion of now, which is as old as its last
-     * run. */
-    ev_now_update(poller->loop);
-    ev_timer_set(&poller->timer, timeout_s, 0.);
-    ev_timer_start(poller->loop, &poller->timer);
-    ev_run(poller->loop, EVRUN_ONCE);
-    ev_timer_stop(poller->loop, &poller->timer);
+    if (timeout_s >= TAC_POLLER_LONG_S) {
+        ev_run(poller->loop, EVRUN_ONCE); /* a minute, without a timer */
+    }
+    else {
+        /* libev times from its own notion of now, which is as old as its
+         * last run. */
+        ev_now_update(poller->loop);
+        ev_timer_set(&poller->timer, timeout_s, 0.);
+        ev_timer_start(poller->loop, &poller->timer);
+        ev_run(poller->loop, EVRUN_ONCE);
+        ev_timer_stop(poller->loop, &poller->timer);
+    }
     ev_set_loop_release_cb(poller->loop, NULL, NULL);
 }
 

@@ -74,6 +74,10 @@ tac_poller_is_open(const struct tac_poller *poller)
  * what the kernel knows of it is the child's own as of the next poll. */
 void tac_poller_after_fork(struct tac_poller *poller);
 
+/* Seconds.  A wait of that or more may end early: to set a timer costs more
+ * than to wait again. */
+#define TAC_POLLER_LONG_S 86400.
+
 /* Wait at most `timeout_s` seconds (0: only look) and call the functions of
  * the ready watches.  Afterwards `poller->events` counts them.  A signal or
  * tac_poller_wake ends the wait early. */

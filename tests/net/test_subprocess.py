@@ -311,14 +311,23 @@ def new_fds_of_pipes(before):
     return [fd for fd, what in new_fds(before).items() if what.startswith("pipe")]
 
 
+EARLIER_CHILDREN = set()  # of other tests, such as multiprocessing's helpers
+
+
+@pytest.fixture(autouse=True)
+def forget_earlier_children():
+    EARLIER_CHILDREN.clear()
+    EARLIER_CHILDREN.update(children())
+
+
 def children():
-    """Return the processes that this one has."""
+    """Return the processes that this one has, but for those of earlier tests."""
     found = []
     for task in os.listdir("/proc/self/task"):
         with contextlib.suppress(FileNotFoundError):
             with open(f"/proc/self/task/{task}/children") as file:
                 found += file.read().split()
-    return found
+    return [pid for pid in found if pid not in EARLIER_CHILDREN]
 
 
 def test_a_time_limit():
