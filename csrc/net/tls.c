@@ -9,6 +9,7 @@
 
 #include "base/compat.h"
 #include "base/errors.h"
+#include "net/feed.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -212,6 +213,35 @@ tls_end_reading(TacTls *tls)
     return tls_call(tls, "_start_shutdown", false, NULL);
 }
 
+/* To asyncio's own StreamReader without a call in Python, else by the
+ * protocol's method. */
+static int
+tls_deliver(TacTls *tls, PyObject *protocol, PyObject *data)
+{
+    TacState *st = tls->module;
+    PyObject *reader = NULL;
+    int fed = 0;
+    if (Py_IS_TYPE(protocol, st->aio_reader_protocol_type)
+        && PyBytes_CheckExact(data))
+    {
+        reader = tac_feed_reader(st, protocol);
+    }
+    if (reader != NULL) {
+        fed = tac_feed(st, reader, PyBytes_AS_STRING(data),
+                       PyBytes_GET_SIZE(data));
+        Py_DECREF(reader);
+    }
+    if (fed != 0) {
+        return fed < 0 ? -1 : 0;
+    }
+    PyObject *args[] = {protocol, data};
+    PyObject *done =
+        PyObject_VectorcallMethod(st->str_data_received, args,
+                                  2 | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL);
+    Py_XDECREF(done);
+    return done == NULL ? -1 : 0;
+}
+
 static int
 tls_read_copied(TacTls *tls)
 {
@@ -224,14 +254,10 @@ tls_read_copied(TacTls *tls)
         PyObject *protocol =
             Py_NewRef(tls->app_protocol == NULL ? Py_None
                                                 : tls->app_protocol);
-        PyObject *args[] = {protocol, data};
-        PyObject *done = PyObject_VectorcallMethod(
-            tls->module->str_data_received, args,
-            2 | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL);
+        int rc = tls_deliver(tls, protocol, data);
         Py_DECREF(protocol);
         Py_DECREF(data);
-        Py_XDECREF(done);
-        if (done == NULL) {
+        if (rc < 0) {
             return -1;
         }
     }
