@@ -408,13 +408,7 @@ tac_datagram_on_writable(TacTransport *t)
     if (!t->closing || t->conn_lost != 0) {
         return 0;
     }
-    PyObject *result = PyObject_CallMethodOneArg(
-        t->transport, t->state->str__call_connection_lost, Py_None);
-    if (result == NULL) {
-        return tac_transport_report_callback(t, "_sendto_ready");
-    }
-    Py_DECREF(result);
-    return 0;
+    return tac_transport_lose_at_once(t, "_sendto_ready");
 }
 
 /* sendto() ---------------------------------------------------------------- */

@@ -273,13 +273,7 @@ pipe_on_writable(TacTransport *t)
         return 0;
     }
     tac_transport_disarm(&t->reader);
-    PyObject *result = PyObject_CallMethodOneArg(
-        t->transport, t->state->str__call_connection_lost, Py_None);
-    if (result == NULL) {
-        return tac_transport_report_callback(t, "_write_ready");
-    }
-    Py_DECREF(result);
-    return 0;
+    return tac_transport_lose_at_once(t, "_write_ready");
 }
 
 /* A write after the end.  0, or -1 with an exception. */

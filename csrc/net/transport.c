@@ -640,6 +640,18 @@ tac_transport_schedule_lost(TacTransport *t, PyObject *exc)
     return rc;
 }
 
+int
+tac_transport_lose_at_once(TacTransport *t, const char *callback)
+{
+    PyObject *result = PyObject_CallMethodOneArg(
+        t->transport, t->state->str__call_connection_lost, Py_None);
+    if (result == NULL) {
+        return tac_transport_report_callback(t, callback);
+    }
+    Py_DECREF(result);
+    return 0;
+}
+
 static void
 transport_stop(TacTransport *t)
 {

@@ -167,6 +167,10 @@ int tac_transport_close(TacTransport *t);
 int tac_transport_force_close(TacTransport *t, PyObject *exc);
 int tac_transport_fatal(TacTransport *t, const char *message);
 
+/* Call _call_connection_lost(None) at once: an event has sent all that a closed
+ * transport had.  An error is told as one of that event's `callback`. */
+int tac_transport_lose_at_once(TacTransport *t, const char *callback);
+
 /* Have connection_lost() called by the ring.  0, or -1 with an exception. */
 int tac_transport_schedule_lost(TacTransport *t, PyObject *exc);
 
