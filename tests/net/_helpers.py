@@ -16,8 +16,6 @@ import socket
 import struct
 import sys
 
-import pytest
-
 from trio_asyncio_c import EventLoop
 
 STOCK = asyncio.SelectorEventLoop
@@ -148,23 +146,16 @@ async def until(condition):
         await asyncio.sleep(0.001)
 
 
-class StandardTransports(Exception):
-    """What a program raises that asks for more than the standard library gives."""
-
-
 def need_own(transport):
-    """End a program here that is only for transports of our own."""
-    if type(transport).__module__.startswith("asyncio."):
-        raise StandardTransports
+    """Fail where the standard library's transport is used for one of ours."""
+    name = f"{type(transport).__module__}.{type(transport).__name__}"
+    assert name.startswith("trio_asyncio_c."), name
 
 
 def on_ours(program, why):
-    """Do `run_on` with our loop alone; where the standard library's transports are in
-    use on it, which do not do this (`why`), the test is skipped."""
-    try:
-        return run_on(EventLoop, program)
-    except StandardTransports:
-        pytest.skip(f"the standard library's transports: {why}")
+    """Do `run_on` with our loop alone; `why` is what the standard library's transports
+    do instead."""
+    return run_on(EventLoop, program)
 
 
 # Protocols
