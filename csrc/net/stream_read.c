@@ -309,5 +309,8 @@ int
 tac_stream_on_readable(TacTransport *t)
 {
     TacStream *s = (TacStream *)t;
-    return s->buffered ? read_buffered(s) : read_data(s);
+    int rc = s->buffered ? read_buffered(s) : read_data(s);
+    /* An answer leaves while it is in the processor's caches, and before the
+     * batch's other sockets are read. */
+    return rc < 0 ? rc : tac_transport_flush(t);
 }

@@ -19,7 +19,8 @@
  *   I3  the writer is armed  =>  something waits for the kernel to take it;
  *       what is new waits behind it.  Else what waits, waits for the flush.
  *
- * What a turn writes is sent at the end of its batch, in one system call.
+ * What a turn writes is sent at the end of its batch, in one system call, a
+ * stream's answer at the end of the callback that was told of what it read.
  * What programs can observe is as if it had been sent at once: it is flushed
  * before whatever asks how much is left, or shuts down, and at once if it is
  * much, or if no batch is going on.

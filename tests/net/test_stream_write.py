@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import array
 import asyncio
+import errno
 import os
 import socket
 import subprocess
@@ -363,6 +364,34 @@ def test_each_turns_data_is_sent_in_that_turn():
                 seen.append(peer.recv(100))
 
     assert on_both(program) == [b"0!", b"1!", b"2!", b"3!", b"4!"]
+
+
+def test_an_answer_leaves_before_others_are_heard():
+    """Two sockets have something to read in one turn; the first one's answer is there
+    when the second one's protocol is told."""
+
+    async def program(loop, seen):
+        async with connected(Recorder) as first, connected(Recorder) as second:
+            peers = [first[2], second[2]]
+
+            def answer(protocol):
+                protocol.transport.write(b"head")
+                protocol.transport.write(b"body")
+                seen.append([outcome(peer.recv, 100) for peer in peers])
+
+            for _, protocol, peer in (first, second):
+                protocol.on["data"] = answer
+                peer.send(b"question")
+            await first[1].until_received(8)
+            await second[1].until_received(8)
+            seen.append([outcome(peer.recv, 100) for peer in peers])
+
+    told = on_ours(program, "each write is sent by itself")
+    words = f"[Errno {errno.EAGAIN}] {os.strerror(errno.EAGAIN)}"
+    nothing = ("BlockingIOError", words)
+    assert told[0] == [nothing] * 2
+    assert sorted(map(str, told[1])) == sorted(map(str, [b"headbody", nothing]))
+    assert sorted(map(str, told[2])) == sorted(map(str, [b"headbody", nothing]))
 
 
 def connect_outside(loop, protocol, kind="unix"):
