@@ -36,6 +36,7 @@
 #include "net/listener.h"
 #include "net/datagram.h"
 #include "net/pipe.h"
+#include "net/spare.h"
 #include "net/stream.h"
 #include "net/tls.h"
 
@@ -324,6 +325,7 @@ module_clear(PyObject *module)
 #undef EXC
 #undef STR
 #undef HOOK
+    tac_spare_clear(state);
     return 0;
 }
 

@@ -25,6 +25,14 @@ struct tac_counts {
         sock_calls, transports, tls;
 };
 
+/* A bytes object that is used again: see net/spare.h. */
+struct tac_spare {
+    PyObject *bytes; /* owned or NULL */
+    Py_ssize_t room; /* bytes that it has memory for; 0: none is there */
+};
+
+#define TAC_SPARES 4
+
 /* X(name): interned strings, state->str_<name>. */
 #define TAC_INTERNED(X)                                                     \
     X(context) X(throw) X(value) X(error) X(cr_running) X(__qualname__)     \
@@ -157,6 +165,7 @@ typedef struct TacState {
     Py_ssize_t socket_fd_offset; /* of a socket object's number, an int */
     bool server_takes_transport; /* Server._attach() does, from 3.13 on */
     char *read_buffer;           /* owned: see net/transport.h; or NULL */
+    struct tac_spare spares[TAC_SPARES]; /* net/spare.h; the newest first */
     char *datagram_buffer;       /* owned: see net/datagram.c; or NULL */
     int workers_retired; /* worker threads end with their jobs */
 } TacState;

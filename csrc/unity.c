@@ -72,6 +72,7 @@
 #include "net/outbuf.c"
 #include "net/pipe.c"
 #include "net/pipe_type.c"
+#include "net/spare.c"
 #include "net/stream.c"
 #include "net/stream_read.c"
 #include "net/stream_type.c"

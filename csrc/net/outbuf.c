@@ -1,6 +1,8 @@
 /* net/outbuf.c - bytes that a transport has accepted and not sent yet. */
 #include "net/outbuf.h"
 
+#include "net/spare.h"
+
 #include <string.h>
 
 /* The array is a queue that moves to the front when it reaches the end: it is
@@ -43,10 +45,10 @@ tac_outbuf_push(struct tac_outbuf *out, PyObject *bytes)
 }
 
 int
-tac_outbuf_push_copy(struct tac_outbuf *out, const char *data,
-                     Py_ssize_t size)
+tac_outbuf_push_copy(struct tac_outbuf *out, TacState *state,
+                     const char *data, Py_ssize_t size)
 {
-    PyObject *bytes = PyBytes_FromStringAndSize(data, size);
+    PyObject *bytes = tac_spare_take_copy(state, data, size);
     return bytes == NULL ? -1 : tac_outbuf_push(out, bytes);
 }
 
@@ -65,7 +67,7 @@ tac_outbuf_peek(const struct tac_outbuf *out, struct iovec *iov, int max)
 }
 
 void
-tac_outbuf_consume(struct tac_outbuf *out, Py_ssize_t size)
+tac_outbuf_consume(struct tac_outbuf *out, TacState *state, Py_ssize_t size)
 {
     out->size -= size;
     size += out->sent;
@@ -77,7 +79,7 @@ tac_outbuf_consume(struct tac_outbuf *out, Py_ssize_t size)
         size -= PyBytes_GET_SIZE(bytes);
         out->head++;
         out->len--;
-        Py_DECREF(bytes);
+        tac_spare_give(state, bytes);
     }
     out->sent = size;
     if (out->len == 0) {

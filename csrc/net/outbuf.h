@@ -9,7 +9,8 @@
 #ifndef TAC_NET_OUTBUF_H
 #define TAC_NET_OUTBUF_H
 
-#include <Python.h>
+#include "state.h"
+
 #include <stdbool.h>
 #include <sys/uio.h>
 
@@ -33,15 +34,16 @@ tac_outbuf_is_empty(const struct tac_outbuf *out)
 int tac_outbuf_push(struct tac_outbuf *out, PyObject *bytes);
 
 /* Append a copy.  0, or -1 with MemoryError. */
-int tac_outbuf_push_copy(struct tac_outbuf *out, const char *data,
-                         Py_ssize_t size);
+int tac_outbuf_push_copy(struct tac_outbuf *out, TacState *state,
+                         const char *data, Py_ssize_t size);
 
 /* Describe the oldest bytes for a vectored send; returns how many of `max`
  * entries were filled. */
 int tac_outbuf_peek(const struct tac_outbuf *out, struct iovec *iov, int max);
 
 /* Drop the oldest `size` bytes: they were sent. */
-void tac_outbuf_consume(struct tac_outbuf *out, Py_ssize_t size);
+void tac_outbuf_consume(struct tac_outbuf *out, TacState *state,
+                        Py_ssize_t size);
 
 /* Drop all, and the array. */
 void tac_outbuf_clear(struct tac_outbuf *out);

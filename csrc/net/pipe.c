@@ -2,6 +2,7 @@
 #include "net/pipe.h"
 
 #include "base/compat.h"
+#include "net/spare.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -62,9 +63,10 @@ pipe_read_bytes(TacPipe *p, Py_ssize_t *got)
             return NULL;
         }
         *got = pipe_read_some(p, buffer, TAC_TRANSPORT_READ_BYTES);
-        return *got > 0 ? PyBytes_FromStringAndSize(buffer, *got) : NULL;
+        return *got > 0 ? tac_spare_take_copy(p->base.state, buffer, *got)
+                        : NULL;
     }
-    PyObject *data = PyBytes_FromStringAndSize(NULL, p->expected);
+    PyObject *data = tac_spare_take(p->base.state, p->expected);
     if (data == NULL) {
         return NULL;
     }
@@ -134,7 +136,7 @@ pipe_on_readable(TacTransport *t)
     pipe_expect(p, got);
     PyObject *result =
         tac_transport_call_protocol(t, t->state->str_data_received, data);
-    Py_DECREF(data);
+    tac_spare_give(t->state, data);
     if (result == NULL) {
         return tac_transport_report_callback(t, "_read_ready");
     }
@@ -211,7 +213,7 @@ pipe_drain(TacPipe *p)
         if (p->out.len == 0) {
             break; /* another thread had the GIL, and closed it */
         }
-        tac_outbuf_consume(&p->out, sent);
+        tac_outbuf_consume(&p->out, p->base.state, sent);
         if (sent < size) {
             break;
         }
@@ -310,8 +312,8 @@ pipe_queue(TacPipe *p, PyObject *data)
         rc = -1;
     }
     else if (sent < view.len && p->base.conn_lost == 0) {
-        rc = tac_outbuf_push_copy(&p->out, (char *)view.buf + sent,
-                                  view.len - sent);
+        rc = tac_outbuf_push_copy(&p->out, p->base.state,
+                                  (char *)view.buf + sent, view.len - sent);
     }
     PyBuffer_Release(&view);
     if (rc == 0 && sent != 0) { /* the rest cannot be sent now */

@@ -9,6 +9,7 @@
 
 #include "base/compat.h"
 #include "net/feed.h"
+#include "net/spare.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -122,7 +123,7 @@ read_expected(TacStream *s, Py_ssize_t *got)
     char *buffer = tac_transport_read_buffer(s->base.state);
     PyObject *data =
         buffer == NULL ? NULL
-                       : PyBytes_FromStringAndSize(NULL, s->expected);
+                       : tac_spare_take(s->base.state, s->expected);
     *got = -1;
     if (data == NULL) {
         return NULL;
@@ -135,7 +136,7 @@ read_expected(TacStream *s, Py_ssize_t *got)
     *got = read_some(s, iov, count, false);
     if (*got <= 0) {
         int error = errno;
-        Py_DECREF(data);
+        tac_spare_give(s->base.state, data);
         errno = error;
         return NULL;
     }
@@ -148,11 +149,14 @@ read_expected(TacStream *s, Py_ssize_t *got)
     return data;
 }
 
+/* Steals `data`. */
 static int
 read_deliver(TacStream *s, PyObject *data)
 {
+    TacState *state = s->base.state;
     PyObject *result =
-        tac_transport_call_protocol(&s->base, s->base.state->str_data_received, data);
+        tac_transport_call_protocol(&s->base, state->str_data_received, data);
+    tac_spare_give(state, data);
     Py_XDECREF(result);
     return result == NULL ? -1 : 0;
 }
@@ -169,10 +173,8 @@ read_deliver_shared(TacStream *s, PyObject *reader, Py_ssize_t got)
     if (fed != 0) {
         return fed < 0 ? -1 : 0;
     }
-    PyObject *data = PyBytes_FromStringAndSize(state->read_buffer, got);
-    int rc = data == NULL ? -1 : read_deliver(s, data);
-    Py_XDECREF(data);
-    return rc;
+    PyObject *data = tac_spare_take_copy(state, state->read_buffer, got);
+    return data == NULL ? -1 : read_deliver(s, data);
 }
 
 /* Read and deliver.  What read_some() returns if that is not positive; or 1,
@@ -193,7 +195,6 @@ read_and_deliver(TacStream *s, PyObject *reader, int *delivered)
     if (got > 0) {
         s->expected = got >= READ_COPY_BYTES ? (int)got : 0;
         *delivered = data == NULL ? -1 : read_deliver(s, data);
-        Py_XDECREF(data);
     }
     return got;
 }

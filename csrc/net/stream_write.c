@@ -88,7 +88,7 @@ write_drain(TacStream *s)
         if (s->out.len == 0) {
             break; /* another thread had the GIL, and closed it */
         }
-        tac_outbuf_consume(&s->out, sent);
+        tac_outbuf_consume(&s->out, s->base.state, sent);
         if (sent < size) {
             break;
         }
@@ -247,8 +247,8 @@ write_queue_buffer(TacStream *s, PyObject *data)
         rc = -1;
     }
     else if (sent < view.len && s->base.conn_lost == 0) {
-        rc = tac_outbuf_push_copy(&s->out, (char *)view.buf + sent,
-                                  view.len - sent);
+        rc = tac_outbuf_push_copy(&s->out, s->base.state,
+                                  (char *)view.buf + sent, view.len - sent);
     }
     PyBuffer_Release(&view);
     if (rc == 0 && sent != 0) { /* the rest cannot be sent now */

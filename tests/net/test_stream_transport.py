@@ -111,6 +111,42 @@ def test_echo(kind, recorder, size):
     assert on_both(program) == [size]
 
 
+class Keeper(asyncio.Protocol):
+    """Keeps every other piece of what it receives, and a view or the hash of it."""
+
+    def __init__(self):
+        self.pieces = []  # as they are kept, and a copy made at once
+        self.hashes = []
+
+    def connection_made(self, transport):
+        self.transport = transport
+
+    def data_received(self, data):
+        self.hashes.append((hash(data), hash(bytes(bytearray(data)))))
+        if len(self.hashes) % 2:
+            kept = memoryview(data) if len(self.hashes) % 3 else data
+            self.pieces.append((kept, bytearray(data)))
+        self.transport.write(data)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_kept_is_not_received_into(kind):
+    """The memory of what is dropped is used again, that of what is kept is not."""
+    sizes = [1000, 1000, 900, 600, 479, 480, 1000, 5000, 4000, 99_999, 70_000, 1]
+
+    async def program(loop, seen):
+        async with connected(Keeper, kind) as (_, keeper, peer):
+            for size in sizes * 5:
+                message = os.urandom(size)
+                sending = asyncio.create_task(loop.sock_sendall(peer, message))
+                seen.append(await receive(peer, size) == message)
+                await sending
+            seen.append(all(kept == copy for kept, copy in keeper.pieces))
+            seen.append(all(ours == right for ours, right in keeper.hashes))
+
+    assert on_both(program) == [True] * (5 * len(sizes) + 2)
+
+
 @pytest.mark.parametrize("recorder", RECORDERS)
 def test_one_byte_at_a_time(recorder):
     async def program(loop, seen):
