@@ -18,6 +18,8 @@
 #include <sys/uio.h>
 
 #define READ_COPY_BYTES (32 * 1024) /* less is cheaper to copy than to fit */
+/* Once so much came into a protocol's buffer, the next may take long. */
+#define READ_LONG_BYTES TAC_TRANSPORT_READ_BYTES
 
 /* -1, and errno.  The GIL is let go for reads that may take long: a socket
  * that does not block answers sooner than another thread gives it back. */
@@ -266,9 +268,10 @@ read_into(TacStream *s, PyObject *buffer)
         return read_refused(s, buffer);
     }
     struct iovec iov = {view.buf, (size_t)view.len};
-    bool is_long = view.len >= TAC_TRANSPORT_READ_BYTES;
-    Py_ssize_t got = read_some(s, &iov, 1, is_long);
+    Py_ssize_t got =
+        read_some(s, &iov, 1, s->expected >= READ_LONG_BYTES);
     int error = errno;
+    s->expected = got < READ_LONG_BYTES ? 0 : READ_LONG_BYTES;
     PyBuffer_Release(&view);
     errno = error;
     return got;
