@@ -68,7 +68,7 @@ class _StreamBase(selector_events._SelectorSocketTransport):  # type: ignore[mis
         """The connection's socket object; a closed one like it once that is over."""
         if self._sock is not None:
             return self._sock
-        name = self._extra["sockname"]
+        name = self.get_extra_info("sockname")
         if not isinstance(name, tuple):
             sock = socket.socket(socket.AF_UNIX)
         elif len(name) == 2:

@@ -3,7 +3,6 @@
 
 #include "base/args.h"
 #include "base/compat.h"
-#include "net/address.h"
 #include "net/stream.h"
 
 #include <errno.h>
@@ -52,49 +51,6 @@ listener_failed(TacListener *listener, PyObject *protocol,
     return result == NULL ? -1 : 0;
 }
 
-/* The address goes into the transport's own memory if it fits there. */
-static int
-listener_keep_peer(TacListener *listener, PyObject *transport,
-                   const struct sockaddr *peer, socklen_t len)
-{
-    TacStream *s = (TacStream *)tac_transport_of(transport);
-    if (len <= sizeof(s->peer)) {
-        memcpy(&s->peer, peer, len);
-        s->peer_len = len;
-        return 0;
-    }
-    if (!tac_address_is_known(peer)) {
-        return 0;
-    }
-    PyObject *address = tac_address_object(peer, len);
-    PyObject *extra = address == NULL
-                          ? NULL
-                          : PyObject_GetAttr(transport,
-                                             listener->state->str__extra);
-    int rc = extra == NULL ? -1
-                           : PyDict_SetItemString(extra, "peername", address);
-    Py_XDECREF(extra);
-    Py_XDECREF(address);
-    return rc;
-}
-
-/* A transport with its own `extra`.  Returns: new ref | NULL+exc. */
-static PyObject *
-listener_new_transport(TacListener *listener)
-{
-    PyTypeObject *type = listener->state->stream_transport_type;
-    PyObject *transport = type->tp_alloc(type, 0);
-    PyObject *extra = transport == NULL ? NULL : PyDict_New();
-    if (extra == NULL
-        || PyObject_SetAttr(transport, listener->state->str__extra, extra)
-               < 0)
-    {
-        Py_CLEAR(transport);
-    }
-    Py_XDECREF(extra);
-    return transport;
-}
-
 /* Make a connection of `fd` (stolen).  0, or -1 with an exception that ends
  * the run. */
 static int
@@ -103,7 +59,7 @@ listener_connect(TacListener *listener, int fd, const struct sockaddr *peer,
 {
     PyObject *protocol = PyObject_CallNoArgs(listener->factory);
     PyObject *transport =
-        protocol == NULL ? NULL : listener_new_transport(listener);
+        protocol == NULL ? NULL : tac_stream_allocate(listener->state);
     int rc = -1;
     if (transport == NULL) {
         (void)close(fd);
@@ -114,10 +70,11 @@ listener_connect(TacListener *listener, int fd, const struct sockaddr *peer,
             .protocol = protocol,
             .server = listener->server,
             .fd = fd,
+            .family = peer->sa_family,
         };
         rc = tac_stream_start(listener->state, transport, &spec);
         if (rc == 0) {
-            rc = listener_keep_peer(listener, transport, peer, len);
+            rc = tac_stream_keep_peer(listener->state, transport, peer, len);
         }
     }
     if (rc < 0) {

@@ -2,8 +2,10 @@
 #include "net/stream.h"
 
 #include "base/compat.h"
+#include "net/address.h"
 
 #include <netinet/tcp.h>
+#include <string.h>
 #include <unistd.h>
 
 static int
@@ -100,6 +102,29 @@ stream_set_protocol(TacTransport *t, PyObject *protocol)
     return 0;
 }
 
+/* The addresses of a socket that nobody asked for, which a closed one could
+ * not tell, as long as they fit.  1 if they are kept, 0 if not. */
+static int
+stream_keep_names(TacTransport *t)
+{
+    TacStream *s = (TacStream *)t;
+    if (t->sock != NULL || s->peer_len == 0 || s->own_len != 0
+        || s->peer.sin6_family == AF_UNIX)
+    {
+        return 0;
+    }
+    struct sockaddr_storage name;
+    socklen_t len = sizeof(name);
+    if (getsockname(t->fd, (struct sockaddr *)&name, &len) < 0
+        || len > sizeof(s->own))
+    {
+        return 0;
+    }
+    memcpy(&s->own, &name, len);
+    s->own_len = len;
+    return 1;
+}
+
 static const struct tac_transport_kind stream_kind = {
     .name = "StreamTransport",
     .read = tac_stream_on_readable,
@@ -110,20 +135,24 @@ static const struct tac_transport_kind stream_kind = {
     .losing = stream_losing,
     .lost = stream_lost,
     .set_protocol = stream_set_protocol,
+    .keep_names = stream_keep_names,
     .read_error = "Fatal read error on socket transport",
 };
 
 /* By family and kind, not by `proto`: that of an inherited listener is 0, and
  * then each answer in two pieces would wait for the peer's delayed ACK. */
 static void
-stream_set_nodelay(int fd)
+stream_set_nodelay(int fd, int family)
 {
-    struct sockaddr_storage name;
-    socklen_t len = sizeof(name);
     int on = 1;
-    if (getsockname(fd, (struct sockaddr *)&name, &len) == 0
-        && (name.ss_family == AF_INET || name.ss_family == AF_INET6))
-    {
+    if (family == AF_UNSPEC) {
+        struct sockaddr_storage name;
+        socklen_t len = sizeof(name);
+        if (getsockname(fd, (struct sockaddr *)&name, &len) == 0) {
+            family = name.ss_family;
+        }
+    }
+    if (family == AF_INET || family == AF_INET6) {
         (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
     }
 }
@@ -139,7 +168,7 @@ stream_begin(TacStream *s, const struct tac_transport_spec *spec)
     {
         return -1;
     }
-    stream_set_nodelay(s->base.fd);
+    stream_set_nodelay(s->base.fd, spec->family);
     return tac_transport_begin(&s->base, spec->waiter);
 }
 
@@ -158,4 +187,44 @@ tac_stream_start(TacState *state, PyObject *transport,
         return -1;
     }
     return 0;
+}
+
+PyObject *
+tac_stream_allocate(TacState *state)
+{
+    PyTypeObject *type = state->stream_transport_type;
+    PyObject *transport = type->tp_alloc(type, 0);
+    PyObject *extra = transport == NULL ? NULL : PyDict_New();
+    if (extra == NULL
+        || PyObject_SetAttr(transport, state->str__extra, extra) < 0)
+    {
+        Py_CLEAR(transport);
+    }
+    Py_XDECREF(extra);
+    return transport;
+}
+
+/* The address goes into the transport's own memory if it fits there. */
+int
+tac_stream_keep_peer(TacState *state, PyObject *transport,
+                     const struct sockaddr *peer, socklen_t len)
+{
+    TacStream *s = (TacStream *)tac_transport_of(transport);
+    if (len <= sizeof(s->peer)) {
+        memcpy(&s->peer, peer, len);
+        s->peer_len = len;
+        return 0;
+    }
+    if (!tac_address_is_known(peer)) {
+        return 0;
+    }
+    PyObject *address = tac_address_object(peer, len);
+    PyObject *extra = address == NULL
+                          ? NULL
+                          : PyObject_GetAttr(transport, state->str__extra);
+    int rc = extra == NULL ? -1
+                           : PyDict_SetItemString(extra, "peername", address);
+    Py_XDECREF(extra);
+    Py_XDECREF(address);
+    return rc;
 }

@@ -75,7 +75,28 @@ stream_write_eof(PyObject *transport, PyObject *noargs)
     return s == NULL ? NULL : tac_transport_result(tac_stream_write_eof(s));
 }
 
-/* What accept() said; None: the socket has to be asked. */
+static PyObject *
+stream_own_address(PyObject *transport, PyObject *noargs)
+{
+    TacStream *s = stream_get(transport);
+    if (s == NULL) {
+        return NULL;
+    }
+    if (s->own_len != 0) {
+        return tac_address_object((struct sockaddr *)&s->own, s->own_len);
+    }
+    struct sockaddr_storage name;
+    socklen_t len = sizeof(name);
+    int fd = tac_transport_fd(&s->base);
+    if (fd < 0 || getsockname(fd, (struct sockaddr *)&name, &len) < 0
+        || !tac_address_is_known((struct sockaddr *)&name))
+    {
+        Py_RETURN_NONE;
+    }
+    return tac_address_object((struct sockaddr *)&name, len);
+}
+
+/* What accept() or connect() said; None: the socket has to be asked. */
 static PyObject *
 stream_peer_address(PyObject *transport, PyObject *noargs)
 {
@@ -128,7 +149,10 @@ static PyMethodDef stream_methods[] = {
      "Read what there is, if anything, and give it to the protocol."},
     {"_peer_address", stream_peer_address, METH_NOARGS,
      "_peer_address($self, /)\n--\n\n"
-     "The peer's address as accept() gave it, or None."},
+     "The peer's address as far as it is known, or None."},
+    {"_own_address", stream_own_address, METH_NOARGS,
+     "_own_address($self, /)\n--\n\n"
+     "The socket's own address, or None."},
     {NULL},
 };
 

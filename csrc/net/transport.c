@@ -740,6 +740,10 @@ transport_close_socket(TacTransport *t)
 static int
 transport_keep_names(TacTransport *t)
 {
+    if (t->kind->is_pipe
+        || (t->kind->keep_names != NULL && t->kind->keep_names(t))) {
+        return 0;
+    }
     PyObject *result =
         PyObject_CallMethod(t->transport, "_keep_names", NULL);
     Py_XDECREF(result);
@@ -772,9 +776,7 @@ tac_transport_lose(TacTransport *t, PyObject *exc)
     t->conn_lost += t->conn_lost == 0;
     transport_stop(t);
     PyObject *error = NULL;
-    if (!t->kind->is_pipe) {
-        tac_transport_next_error(&error, transport_keep_names(t));
-    }
+    tac_transport_next_error(&error, transport_keep_names(t));
     PyObject *result =
         tac_transport_call_protocol(t, t->state->str_connection_lost, exc);
     tac_transport_next_error(&error, result == NULL ? -1 : 0);

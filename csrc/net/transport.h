@@ -86,6 +86,9 @@ struct tac_transport_kind {
     void (*lost)(TacTransport *t, PyObject **error); /* or NULL */
     /* Before the protocol is replaced.  0, or -1 with an exception. */
     int (*set_protocol)(TacTransport *t, PyObject *protocol); /* or NULL */
+    /* Keep the socket's addresses before it is closed.  1, 0: the method
+     * _keep_names() has to. */
+    tac_transport_fn keep_names; /* or NULL */
     const char *read_error; /* the message of _fatal_error() */
     bool is_pipe;           /* `sock` is any object; it has no names */
 };
@@ -99,6 +102,7 @@ struct tac_transport_spec {
     PyObject *sock;    /* or NULL */
     PyObject *context; /* or NULL */
     int fd;            /* stolen, also on failure, if `sock` is NULL */
+    int family;        /* AF_UNSPEC: not known */
 };
 
 /* The slot of an object that programs see: its last member, and there are no

@@ -2,7 +2,6 @@
 #include "net/transport_type.h"
 
 #include "base/compat.h"
-#include "net/address.h"
 
 #include <structmember.h>
 #include <unistd.h>
@@ -186,24 +185,6 @@ tac_transport_py_maybe_resume(PyObject *self, PyObject *noargs)
     TacTransport *t = tac_transport_get(self);
     return t == NULL ? NULL
                      : tac_transport_result(tac_transport_maybe_resume(t));
-}
-
-PyObject *
-tac_transport_py_own_address(PyObject *self, PyObject *noargs)
-{
-    TacTransport *t = tac_transport_get(self);
-    if (t == NULL) {
-        return NULL;
-    }
-    struct sockaddr_storage name;
-    socklen_t len = sizeof(name);
-    int fd = tac_transport_fd(t);
-    if (fd < 0 || getsockname(fd, (struct sockaddr *)&name, &len) < 0
-        || !tac_address_is_known((struct sockaddr *)&name))
-    {
-        Py_RETURN_NONE;
-    }
-    return tac_address_object((struct sockaddr *)&name, len);
 }
 
 /* The attributes ---------------------------------------------------------- */

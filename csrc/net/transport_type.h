@@ -43,7 +43,6 @@ PyObject *tac_transport_py_get_protocol(PyObject *self, PyObject *noargs);
 PyObject *tac_transport_py_get_size(PyObject *self, PyObject *noargs);
 PyObject *tac_transport_py_maybe_pause(PyObject *self, PyObject *noargs);
 PyObject *tac_transport_py_maybe_resume(PyObject *self, PyObject *noargs);
-PyObject *tac_transport_py_own_address(PyObject *self, PyObject *noargs);
 
 /* Entries of a PyMethodDef table: of all transports, */
 #define TAC_TRANSPORT_METHODS                                               \
@@ -88,10 +87,7 @@ PyObject *tac_transport_py_own_address(PyObject *self, PyObject *noargs);
      "Read no more, send what was written, then close; idempotent."},       \
     {"_force_close", tac_transport_py_force_close, METH_O,                  \
      "_force_close($self, exc, /)\n--\n\n"                                  \
-     "Close now; connection_lost() is told `exc`."},                        \
-    {"_own_address", tac_transport_py_own_address, METH_NOARGS,             \
-     "_own_address($self, /)\n--\n\n"                                       \
-     "The socket's own address, or None."}
+     "Close now; connection_lost() is told `exc`."}
 
 /* The attributes that the standard library shares with us ----------------- */
 
