@@ -33,6 +33,7 @@
 #include "core/wait.h"
 #include "cross/cross.h"
 #include "net/feed.h"
+#include "net/connect.h"
 #include "net/listener.h"
 #include "net/datagram.h"
 #include "net/pipe.h"
@@ -242,6 +243,7 @@ static const module_add_fn module_parts[] = {
     tac_sock_add_methods,
     tac_stream_add_types,
     tac_listener_add_types,
+    tac_connect_add_types,
     tac_feed_add_functions,
     tac_tls_add_types,
     tac_tls_add_functions,

@@ -64,6 +64,7 @@
 #include "aio/timer.c"
 
 #include "net/address.c"
+#include "net/connect.c"
 #include "net/feed.c"
 #include "net/datagram.c"
 #include "net/datagram_send.c"

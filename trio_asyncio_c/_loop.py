@@ -11,11 +11,12 @@ from __future__ import annotations
 import asyncio
 import atexit
 import functools
+import inspect
 import os
 import socket
 import sys
 import threading
-from asyncio import events
+from asyncio import base_events, events
 from contextlib import contextmanager
 from types import BuiltinMethodType
 from typing import TYPE_CHECKING, Any
@@ -299,6 +300,55 @@ class EventLoop(_core.LoopCore, asyncio.SelectorEventLoop):
             )
         self._ensure_fd_no_transport(sock)
         return StreamTransport(self, sock, protocol, waiter, extra, server, **kwargs)
+
+    async def create_connection(
+        self, protocol_factory: Any, host: Any = None, port: Any = None, **options: Any
+    ) -> Any:
+        """Connect to a TCP server, or go on with a connected socket.
+
+        Args:
+          protocol_factory: called without arguments; makes the protocol.
+          host, port: where to; None with ``sock``.
+          options: asyncio's keyword arguments, of the running version.
+
+        Returns:
+          the transport and the protocol, once ``connection_made()`` was called.
+
+        Flavor: asyncio.
+
+        Raises:
+          OSError: the connection could not be made.
+          ValueError: the arguments contradict each other.
+        """
+        connecting = _core._begin_connect(self, host, port, options)
+        if connecting is None:
+            return await super().create_connection(
+                protocol_factory, host, port, **options
+            )
+        if not connecting.is_connected:
+            sock = await self._wait_connected(connecting)
+            return await self._create_connection_transport(  # type: ignore[attr-defined]
+                sock, protocol_factory, None, None
+            )
+        protocol = protocol_factory()
+        waiter = self.create_future()
+        transport = _core._connected_transport(self, connecting, protocol, waiter)
+        try:
+            await waiter
+        except BaseException:
+            transport.close()
+            raise
+        return transport, protocol
+
+    async def _wait_connected(self, connecting: _core.Connecting) -> socket.socket:
+        sock = socket.socket(fileno=connecting.detach())
+        try:
+            sock.setblocking(False)
+            await self._sock_connected(sock, connecting.address)
+        except BaseException:
+            sock.close()
+            raise
+        return sock
 
     async def _sendfile_native(
         self, transp: Any, file: Any, offset: int, count: int | None
@@ -743,6 +793,28 @@ class EventLoop(_core.LoopCore, asyncio.SelectorEventLoop):
         """
         _crossing.check_trio_caller(self, "run_future")
         return await _core.wait_future(future)
+
+
+def _learn_connect() -> None:
+    """Tell the C half what `EventLoop.create_connection` stands for."""
+    inherited = asyncio.SelectorEventLoop.create_connection
+    signature = inspect.signature(inherited)
+    names = (
+        "_connect_sock",
+        "sock_connect",
+        "_ensure_resolved",
+        "_create_connection_transport",
+        "_make_socket_transport",
+    )
+    _core._learn_connect(
+        tuple(x for name in names for x in (name, getattr(EventLoop, name))),
+        {name: p.default for name, p in signature.parameters.items()},
+        vars(base_events),
+    )
+    EventLoop.create_connection.__signature__ = signature  # type: ignore[attr-defined]
+
+
+_learn_connect()
 
 
 def new_event_loop(*, clock: Clock | None = None) -> EventLoop:

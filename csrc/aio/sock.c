@@ -659,6 +659,13 @@ sock_connect_attempt(TacSockCall *call)
     return sock_take(call, NULL);
 }
 
+/* The attempt was begun by somebody else. */
+static enum tac_sock_step
+sock_connected_begin(TacSockCall *call)
+{
+    return sock_fd(call) < 0 ? TAC_SOCK_ERROR : TAC_SOCK_AGAIN;
+}
+
 /* The methods ------------------------------------------------------------- */
 
 static PyObject *
@@ -748,6 +755,15 @@ static const struct tac_sock_ops sock_connect_ops = {
     .inherit = sock_inherit,
 };
 
+static const struct tac_sock_ops sock_connected_ops = {
+    .name = "sock_connect", /* which goes on with what was begun, too */
+    .qualname = "EventLoop._sock_connected",
+    .events = TAC_WATCH_WRITE,
+    .begin = sock_connected_begin,
+    .attempt = sock_connect_attempt,
+    .inherit = sock_inherit,
+};
+
 static const struct tac_sock_ops sock_accept_ops = {
     .name = "sock_accept",
     .qualname = "EventLoop.sock_accept",
@@ -764,6 +780,7 @@ SOCK_CALL(recvfrom_into, 2, 3)
 SOCK_CALL(sendall, 2, 2)
 SOCK_CALL(sendto, 3, 3)
 SOCK_CALL(connect, 2, 2)
+SOCK_CALL(connected, 2, 2)
 SOCK_CALL(accept, 1, 1)
 #undef SOCK_CALL
 
@@ -780,6 +797,10 @@ SOCK_CALL(accept, 1, 1)
      METH_FASTCALL | METH_KEYWORDS, SOCK_DOC(#method, arguments, text)}
 
 static PyMethodDef sock_methods[] = {
+    {"_sock_connected", (PyCFunction)(void (*)(void))sock_connected,
+     METH_FASTCALL | METH_KEYWORDS,
+     "_sock_connected($self, sock, address)\n--\n\n"
+     "Wait until a connection that was begun is made."},
     SOCK_DEF(recv, "sock, n",
      "Receive at most `n` bytes; b\"\" at the end of the stream."),
     SOCK_DEF(recv_into, "sock, buf",
