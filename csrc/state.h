@@ -45,7 +45,7 @@ struct tac_spare {
     X(_asyncio_future_blocking) X(fileno) X(_set_running_loop)              \
     X(_current_handle) X(slow_callback_duration) X(_call_cancelled)         \
     X(_check_thread) X(_check_callback) X(__name__) X(Future) X(Task)       \
-    X(name) X(_create_other_future) X(_create_other_task) X(_transports)    \
+    X(name) X(_create_other_future) X(_create_other_task) X(_kept_transports) \
     X(data) X(_add_reader) X(_add_writer) X(_ensure_fd_no_transport)        \
     X(_ensure_resolved) X(accept) X(connect) X(sendto) X(setblocking)       \
     X(getsockopt) X(family) X(type) X(proto) X(recvfrom) X(time)            \

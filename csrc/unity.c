@@ -54,6 +54,7 @@
 #include "aio/host.c"
 #include "aio/interp.c"
 #include "aio/loop.c"
+#include "aio/member.c"
 #include "aio/own_clock.c"
 #include "aio/reader.c"
 #include "aio/ring.c"

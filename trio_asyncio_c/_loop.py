@@ -92,7 +92,6 @@ _INHERITED_ATTRIBUTES = (
     "_signal_handlers",
     "_ssock",
     "_timer_cancelled_count",
-    "_transports",
     "_unix_server_sockets",
     "_watcher",
     "slow_callback_duration",
@@ -118,6 +117,7 @@ class EventLoop(_core.LoopCore, asyncio.SelectorEventLoop):
     __slots__ = (
         *_INHERITED_ATTRIBUTES,
         "_autoclose_fds",
+        "_kept_transports",
         "_own_nursery",
         "_own_runner",
     )
@@ -160,7 +160,6 @@ class EventLoop(_core.LoopCore, asyncio.SelectorEventLoop):
         def _check_closed(self) -> None: ...
         def _check_running(self) -> None: ...
         def _check_callback(self, callback: Any, method: str) -> None: ...
-        def _ensure_fd_no_transport(self, fd: Any) -> None: ...
 
         _default_executor: concurrent.futures.Executor | None
 
@@ -168,10 +167,7 @@ class EventLoop(_core.LoopCore, asyncio.SelectorEventLoop):
         def _run_forever_cleanup(self) -> None: ...
         def _set_coroutine_origin_tracking(self, enabled: bool) -> None: ...
 
-        _transports: Any
-
         def _accept_connection(self, *args: Any) -> None: ...
-        def _ensure_fd_no_transport(self, fd: Any) -> None: ...
 
     if hasattr(asyncio.BaseEventLoop, "_run_forever_setup"):
 
@@ -282,6 +278,18 @@ class EventLoop(_core.LoopCore, asyncio.SelectorEventLoop):
         return answer
 
     # Transports
+
+    @property
+    def _transports(self) -> Any:
+        """asyncio's dict of weak references by fd, which C does without."""
+        table = self._kept_transports
+        for fd, transport in self._new_transports():
+            table[fd] = transport
+        return table
+
+    @_transports.setter
+    def _transports(self, table: Any) -> None:
+        self._kept_transports = table
 
     def _make_socket_transport(
         self,

@@ -174,6 +174,9 @@ loop_dismantle(TacLoop *loop)
 {
     loop->closed = true;
     loop_drop_members(loop);
+    PyMem_Free(loop->by_fd);
+    loop->by_fd = NULL;
+    loop->by_fd_len = 0;
     tac_reader_drop_all(loop);
     tac_sockwait_drop_all(&loop->sock_readers);
     tac_sockwait_drop_all(&loop->sock_writers);
@@ -668,6 +671,12 @@ static PyMethodDef loop_methods[] = {
     {"_member_watches", (PyCFunction)loop_member_watches, METH_NOARGS,
      "_member_watches($self, /)\n--\n\n"
      "List of (fd, selectors.EVENT_ mask) of the transports in C."},
+    {"_ensure_fd_no_transport", (PyCFunction)tac_member_ensure_free, METH_O,
+     "_ensure_fd_no_transport($self, fd, /)\n--\n\n"
+     "Raise RuntimeError if a transport has the fd."},
+    {"_new_transports", (PyCFunction)tac_member_take_new, METH_NOARGS,
+     "_new_transports($self, /)\n--\n\n"
+     "List of (fd, transport) of those that were not in it yet."},
     {"_add_callback", (PyCFunction)tac_call_add_callback, METH_O,
      "_add_callback($self, handle, /)\n--\n\nQueue a handle."},
     {"_attach", (PyCFunction)loop_attach, METH_VARARGS,

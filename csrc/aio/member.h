@@ -12,9 +12,15 @@
 
 #include "base/list.h"
 
+#include <Python.h>
+#include <stdbool.h>
+
+struct TacLoop;
+
 struct tac_loop_member {
     struct tac_list node; /* in loop->members */
     const struct tac_member_ops *ops;
+    bool is_new; /* in loop->by_fd, but not in loop._transports yet */
 };
 
 /* What a member waits for; the numbers are those of the module selectors. */
@@ -29,6 +35,24 @@ struct tac_member_ops {
     /* The loop ends: leave its list, and whatever else is the runner's.
      * Python code: dealloc. */
     void (*drop)(struct tac_loop_member *member);
+    /* For those that have entered: closed, or going to be?  The transport,
+     * borrowed, or NULL.  Python code: none. */
+    bool (*is_closing)(struct tac_loop_member *member);
+    PyObject *(*object)(struct tac_loop_member *member);
 };
+
+/* Have an fd refused to others; 0, or -1 with MemoryError.  And no more. */
+int tac_member_enter(struct TacLoop *loop, struct tac_loop_member *member,
+                     int fd);
+void tac_member_leave(struct TacLoop *loop, struct tac_loop_member *member,
+                      int fd);
+
+/* Has certainly no transport that is not closing this fd? */
+int tac_member_is_free(struct TacLoop *loop, int fd);
+
+/* As loop._ensure_fd_no_transport(file); and a list of pairs (fd, transport)
+ * of those that this was not called for yet. */
+PyObject *tac_member_ensure_free(struct TacLoop *loop, PyObject *file);
+PyObject *tac_member_take_new(struct TacLoop *loop, PyObject *noargs);
 
 #endif

@@ -145,23 +145,14 @@ sockcall_is_own_method(TacLoop *loop, PyObject *name)
 }
 
 /* "File descriptor ... is used by transport ...": asked of the inherited
- * method, if there is a transport with that number at all. */
+ * method, if there may be a transport with that number. */
 static int
 sockcall_check_transport(TacLoop *loop, int fd)
 {
     TacState *state = loop->state;
-    PyObject *transports =
-        PyObject_GetAttr((PyObject *)loop, state->str__transports);
-    PyObject *data = transports == NULL
-                         ? NULL
-                         : PyObject_GetAttr(transports, state->str_data);
-    Py_XDECREF(transports);
-    if (data != NULL && PyDict_Check(data) && PyDict_GET_SIZE(data) == 0) {
-        Py_DECREF(data);
+    if (tac_member_is_free(loop, fd)) {
         return 0;
     }
-    Py_XDECREF(data);
-    PyErr_Clear();
     PyObject *number = PyLong_FromLong(fd);
     PyObject *done = number == NULL
                          ? NULL

@@ -84,6 +84,7 @@ transport_member_drop(struct tac_loop_member *member)
 {
     TacTransport *t = transport_of_member(member);
     tac_list_unlink(&member->node);
+    tac_member_leave(t->loop, member, t->shown_fd);
     tac_transport_disarm(&t->reader);
     tac_transport_disarm(&t->writer);
     tac_list_unlink(&t->flush.node);
@@ -100,10 +101,24 @@ transport_member_watched(struct tac_loop_member *member, int *fd)
            | (tac_watch_is_armed(&t->writer) ? TAC_MEMBER_WRITES : 0);
 }
 
+static bool
+transport_member_is_closing(struct tac_loop_member *member)
+{
+    return transport_of_member(member)->closing;
+}
+
+static PyObject *
+transport_member_object(struct tac_loop_member *member)
+{
+    return transport_of_member(member)->transport;
+}
+
 static const struct tac_member_ops transport_member_ops = {
     .watched = transport_member_watched,
     .traverse = transport_member_traverse,
     .drop = transport_member_drop,
+    .is_closing = transport_member_is_closing,
+    .object = transport_member_object,
 };
 
 void
@@ -516,17 +531,10 @@ transport_on_begin(PyObject *transport)
                : tac_transport_run_in(t, t->context, transport_begin_reading);
 }
 
-/* loop._transports[fd] = transport */
 int
 tac_transport_enter_table(TacTransport *t)
 {
-    PyObject *table =
-        PyObject_GetAttr((PyObject *)t->loop, t->state->str__transports);
-    PyObject *fd = table == NULL ? NULL : PyLong_FromLong(t->fd);
-    int rc = fd == NULL ? -1 : PyObject_SetItem(table, fd, t->transport);
-    Py_XDECREF(fd);
-    Py_XDECREF(table);
-    return rc;
+    return tac_member_enter(t->loop, &t->member, t->fd);
 }
 
 int
@@ -784,6 +792,7 @@ tac_transport_lose(TacTransport *t, PyObject *exc)
     tac_transport_next_error(&error, transport_close_socket(t));
     Py_CLEAR(t->protocol);
     tac_list_unlink(&t->member.node);
+    tac_member_leave(t->loop, &t->member, t->shown_fd);
     tac_transport_next_error(&error, tac_ctask_exit(&t->task, NULL));
     Py_CLEAR(t->loop);
     if (t->kind->lost != NULL) {
