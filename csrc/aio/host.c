@@ -147,19 +147,27 @@ host_set_current_handle(TacLoop *loop, PyObject *handle)
                             loop->state->str__current_handle, handle);
 }
 
-/* Run a handle under the eyes of debug mode: the loop names it meanwhile, and
- * one that takes long is logged. */
-static int
-host_watch_item(TacLoop *loop, const struct tac_ring_item *item)
+/* The handle that asyncio would have run in place of a C function, to be
+ * named only.  Returns: new ref | NULL+exc. */
+static PyObject *
+host_stand_in(TacLoop *loop, const struct tac_ring_item *item)
 {
-    if (item->kind != TAC_RING_HANDLE && item->kind != TAC_RING_FOREIGN) {
-        return host_run_item(loop, item);
+    PyObject *method = PyObject_GetAttrString(item->object, item->method);
+    if (method == NULL) {
+        return NULL;
     }
-    if (item->kind == TAC_RING_HANDLE
-        && ((TacHandle *)item->object)->cancelled) {
-        return 0;
-    }
-    if (host_set_current_handle(loop, item->object) < 0) {
+    TacHandle *handle = tac_handle_new(loop, method, NULL, 0, NULL);
+    Py_DECREF(method);
+    return (PyObject *)handle;
+}
+
+/* Run an item under the eyes of debug mode: the loop names its `handle`
+ * meanwhile, and what takes long is logged. */
+static int
+host_watch_handle(TacLoop *loop, const struct tac_ring_item *item,
+                  PyObject *handle)
+{
+    if (host_set_current_handle(loop, handle) < 0) {
         return -1;
     }
     double began_s = 0, ended_s = 0;
@@ -171,7 +179,7 @@ host_watch_item(TacLoop *loop, const struct tac_ring_item *item)
         rc = host_now(loop, &ended_s);
     }
     if (rc == 0) {
-        rc = host_warn_if_slow(loop, item->object, ended_s - began_s);
+        rc = host_warn_if_slow(loop, handle, ended_s - began_s);
     }
     PyObject *exc = PyErr_GetRaisedException();
     if (host_set_current_handle(loop, Py_None) < 0) {
@@ -181,6 +189,41 @@ host_watch_item(TacLoop *loop, const struct tac_ring_item *item)
         PyErr_SetRaisedException(exc);
     }
     return rc;
+}
+
+static int
+host_watch_native(TacLoop *loop, const struct tac_ring_item *item)
+{
+    PyObject *handle = host_stand_in(loop, item);
+    if (handle == NULL) {
+        return -1;
+    }
+    int rc = host_watch_handle(loop, item, handle);
+    PyObject *exc = PyErr_GetRaisedException();
+    Py_DECREF(handle);
+    PyErr_SetRaisedException(exc);
+    return rc;
+}
+
+static int
+host_watch_item(TacLoop *loop, const struct tac_ring_item *item)
+{
+    switch (item->kind) {
+    case TAC_RING_HANDLE:
+        return ((TacHandle *)item->object)->cancelled
+                   ? 0
+                   : host_watch_handle(loop, item, item->object);
+    case TAC_RING_FOREIGN:
+        return host_watch_handle(loop, item, item->object);
+    case TAC_RING_NATIVE:
+        if (item->method != NULL) {
+            return host_watch_native(loop, item);
+        }
+        break;
+    case TAC_RING_STEP: /* scheduled before debug mode was switched on */
+        break;
+    }
+    return host_run_item(loop, item);
 }
 
 /* The batch --------------------------------------------------------------- */

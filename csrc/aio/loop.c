@@ -42,10 +42,12 @@ tac_loop_push_failed(TacLoop *loop, struct tac_ring_item *item)
 }
 
 int
-tac_loop_push_native(TacLoop *loop, tac_ring_fn fn, PyObject *owner)
+tac_loop_push_native(TacLoop *loop, tac_ring_fn fn, PyObject *owner,
+                     const char *method)
 {
     struct tac_ring_item item = {
         .object = Py_NewRef(owner),
+        .method = method,
         .fn = fn,
         .kind = TAC_RING_NATIVE,
     };
@@ -55,7 +57,7 @@ tac_loop_push_native(TacLoop *loop, tac_ring_fn fn, PyObject *owner)
 int
 tac_loop_push_threadsafe(TacLoop *loop, tac_ring_fn fn, PyObject *owner)
 {
-    if (tac_loop_push_native(loop, fn, owner) < 0) {
+    if (tac_loop_push_native(loop, fn, owner, NULL) < 0) {
         return -1;
     }
     tac_runner_wake(loop->runner);
@@ -351,7 +353,9 @@ static PyObject *
 loop_halt(TacLoop *loop, PyObject *noargs)
 {
     if (tac_loop_check_open(loop) < 0
-        || tac_loop_push_native(loop, loop_halt_now, (PyObject *)loop) < 0) {
+        || tac_loop_push_native(loop, loop_halt_now, (PyObject *)loop, NULL)
+               < 0)
+    {
         return NULL;
     }
     Py_RETURN_NONE;

@@ -110,10 +110,12 @@ tac_loop_push_handle(TacLoop *loop, PyObject *handle)
     return 0;
 }
 
-/* The same with a C function and its owner (borrowed). */
-int tac_loop_push_native(TacLoop *loop, tac_ring_fn fn, PyObject *owner);
+/* The same with a C function, its owner (borrowed), and the owner's method
+ * that it stands for, if it may run code of programs (else NULL). */
+int tac_loop_push_native(TacLoop *loop, tac_ring_fn fn, PyObject *owner,
+                         const char *method);
 
-/* As tac_loop_push_native, from a thread other than the loop's. */
+/* The same, without a method, from a thread other than the loop's. */
 int tac_loop_push_threadsafe(TacLoop *loop, tac_ring_fn fn, PyObject *owner);
 
 /* 0, or -1 with "Event loop is closed". */

@@ -32,7 +32,12 @@ typedef int (*tac_ring_fn)(PyObject *owner);
 
 struct tac_ring_item {
     PyObject *object;  /* owned: handle, callable or the fn's owner */
-    PyObject *context; /* owned, STEP only */
+    union {
+        PyObject *context;  /* owned, STEP only */
+        const char *method; /* NATIVE only: what of `object` debug mode says
+                               is run, as asyncio calls it; NULL: it runs no
+                               code of programs */
+    };
     union {
         PyObject *arg;  /* owned or NULL, STEP only */
         tac_ring_fn fn; /* NATIVE only */

@@ -284,7 +284,7 @@ run_trio_queue(TacTrioCall *call)
         return -1;
     }
     return tac_loop_push_native(call->loop, run_trio_start,
-                                (PyObject *)call);
+                                (PyObject *)call, NULL);
 }
 
 static PyObject *

@@ -314,6 +314,7 @@ static const struct tac_transport_kind datagram_kind = {
     .name = "DatagramTransport",
     .read = tac_datagram_on_readable,
     .write = tac_datagram_on_writable,
+    .write_method = "_sendto_ready",
     .flush = tac_datagram_on_flush,
     .resumed = datagram_resumed,
     .drop = datagram_drop,

@@ -348,7 +348,7 @@ send_keep_error(TacDatagram *d)
                      || d->base.loop == NULL
                  ? -1
                  : tac_loop_push_native(d->base.loop, send_on_errors,
-                                        d->base.transport);
+                                        d->base.transport, "_read_ready");
     }
     if (rc == 0) {
         rc = PyList_Append(d->errors, exc);

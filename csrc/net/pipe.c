@@ -411,6 +411,7 @@ static const struct tac_transport_kind pipe_write_kind = {
     .name = "WritePipeTransport",
     .read = pipe_on_peer_gone,
     .write = pipe_on_writable,
+    .write_method = "_write_ready",
     .flush = pipe_on_flush,
     .drop = pipe_drop,
     .size = pipe_size,

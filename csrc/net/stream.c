@@ -125,10 +125,17 @@ stream_keep_names(TacTransport *t)
     return 1;
 }
 
+#if PY_VERSION_HEX >= 0x030C0000
+#define STREAM_WRITE_METHOD "_write_sendmsg"
+#else
+#define STREAM_WRITE_METHOD "_write_ready"
+#endif
+
 static const struct tac_transport_kind stream_kind = {
     .name = "StreamTransport",
     .read = tac_stream_on_readable,
     .write = tac_stream_on_writable,
+    .write_method = STREAM_WRITE_METHOD,
     .flush = tac_stream_on_flush,
     .drop = stream_drop,
     .size = stream_size,

@@ -343,13 +343,15 @@ transport_on_write_item(PyObject *transport)
 /* In a libev callback: no Python code.  Should memory run out, the next poll
  * reports the fd again. */
 static void
-transport_on_event(TacTransport *t, int error, bool *queued, tac_ring_fn fn)
+transport_on_event(TacTransport *t, int error, bool *queued, tac_ring_fn fn,
+                   const char *method)
 {
     if (error != 0 || *queued) {
         return; /* closed behind our back: silent until it is removed */
     }
     struct tac_ring_item item = {
         .object = t->transport, /* armed: so it is held */
+        .method = method,
         .fn = fn,
         .kind = TAC_RING_NATIVE,
     };
@@ -367,14 +369,16 @@ static void
 transport_on_readable(struct tac_watch *watch, int error)
 {
     TacTransport *t = tac_list_entry(watch, TacTransport, reader);
-    transport_on_event(t, error, &t->read_queued, transport_on_read_item);
+    transport_on_event(t, error, &t->read_queued, transport_on_read_item,
+                       "_read_ready");
 }
 
 static void
 transport_on_writable(struct tac_watch *watch, int error)
 {
     TacTransport *t = tac_list_entry(watch, TacTransport, writer);
-    transport_on_event(t, error, &t->write_queued, transport_on_write_item);
+    transport_on_event(t, error, &t->write_queued, transport_on_write_item,
+                       t->kind->write_method);
 }
 
 int
@@ -384,8 +388,8 @@ tac_transport_queue_read(TacTransport *t)
         return 0;
     }
     t->read_queued = true;
-    return tac_loop_push_native(t->loop, transport_on_read_item,
-                                t->transport);
+    return tac_loop_push_native(t->loop, transport_on_read_item, t->transport,
+                                "_read_ready");
 }
 
 /* Writing ----------------------------------------------------------------- */
@@ -548,7 +552,8 @@ tac_transport_begin(TacTransport *t, PyObject *waiter)
     int rc = tac_transport_call_soon(t, made, t->transport);
     Py_DECREF(made);
     if (rc == 0) {
-        rc = tac_loop_push_native(t->loop, transport_on_begin, t->transport);
+        rc = tac_loop_push_native(t->loop, transport_on_begin, t->transport,
+                                  NULL);
     }
     if (rc < 0 || waiter == NULL) {
         return rc;

@@ -90,6 +90,7 @@ struct tac_transport_kind {
      * _keep_names() has to. */
     tac_transport_fn keep_names; /* or NULL */
     const char *read_error; /* the message of _fatal_error() */
+    const char *write_method; /* the base class's that `write` stands for */
     bool is_pipe;           /* `sock` is any object; it has no names */
 };
 
