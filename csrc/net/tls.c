@@ -75,13 +75,7 @@ tls_send(TacTls *tls)
         Py_DECREF(data);
         return len < 0 ? -1 : 0;
     }
-    PyObject *transport = Py_NewRef(tls->transport);
-    PyObject *args[] = {transport, data};
-    PyObject *result = PyObject_VectorcallMethod(
-        tls->module->str_write, args, 2 | PY_VECTORCALL_ARGUMENTS_OFFSET,
-        NULL);
-    Py_DECREF(transport);
-    Py_DECREF(data);
+    PyObject *result = tac_tls_engine_call_write(tls, tls->transport, data);
     Py_XDECREF(result);
     return result == NULL ? -1 : 0;
 }

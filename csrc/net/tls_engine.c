@@ -103,6 +103,19 @@ engine_is_drained(TacTls *tls, size_t got, size_t asked)
     return pending < 0 ? -1 : pending == 0;
 }
 
+PyObject *
+tac_tls_engine_call_write(TacTls *tls, PyObject *owner, PyObject *data)
+{
+    Py_INCREF(owner);
+    PyObject *args[] = {owner, data};
+    PyObject *result = PyObject_VectorcallMethod(
+        tls->module->str_write, args, 2 | PY_VECTORCALL_ARGUMENTS_OFFSET,
+        NULL);
+    Py_DECREF(owner);
+    Py_DECREF(data);
+    return result;
+}
+
 /* Ciphertext -------------------------------------------------------------- */
 
 int
@@ -126,13 +139,7 @@ tac_tls_engine_feed(TacTls *tls, const char *data, size_t len)
         Py_XDECREF(view);
         return PyErr_Occurred() ? -1 : 0;
     }
-    PyObject *incoming = Py_NewRef(tls->incoming);
-    PyObject *args[] = {incoming, view};
-    PyObject *written = PyObject_VectorcallMethod(
-        tls->module->str_write, args, 2 | PY_VECTORCALL_ARGUMENTS_OFFSET,
-        NULL);
-    Py_DECREF(incoming);
-    Py_DECREF(view);
+    PyObject *written = tac_tls_engine_call_write(tls, tls->incoming, view);
     Py_XDECREF(written);
     return written == NULL ? -1 : 0;
 }
@@ -381,13 +388,7 @@ engine_write_part(TacTls *tls, const char *data, size_t len, size_t *count)
     if (view == NULL) {
         return TAC_TLS_ERROR;
     }
-    PyObject *raw = Py_NewRef(tls->raw);
-    PyObject *args[] = {raw, view};
-    PyObject *written = PyObject_VectorcallMethod(
-        tls->module->str_write, args, 2 | PY_VECTORCALL_ARGUMENTS_OFFSET,
-        NULL);
-    Py_DECREF(raw);
-    Py_DECREF(view);
+    PyObject *written = tac_tls_engine_call_write(tls, tls->raw, view);
     if (written == NULL) {
         return engine_failed(tls);
     }

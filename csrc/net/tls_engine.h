@@ -73,6 +73,11 @@ enum tac_tls_result tac_tls_engine_write(struct TacTls *tls, const char *data,
 /* Take out all ciphertext. Returns: new ref (maybe empty) | NULL+exc. */
 PyObject *tac_tls_engine_take(struct TacTls *tls);
 
+/* owner.write(data); owner: what a field has, which can change meanwhile;
+ * data: stolen. Returns: new ref | NULL+exc. */
+PyObject *tac_tls_engine_call_write(struct TacTls *tls, PyObject *owner,
+                                    PyObject *data);
+
 /* How much ciphertext is there to take, and to decrypt; -1 with an
  * exception. */
 Py_ssize_t tac_tls_engine_out_len(struct TacTls *tls);
