@@ -304,6 +304,32 @@ datagram_drop(TacTransport *t)
     tac_datagram_clear_queue(&d->out);
 }
 
+static int
+datagram_traverse(TacTransport *t, visitproc visit, void *arg)
+{
+    const TacDatagram *d = (TacDatagram *)t;
+    const struct tac_datagram_queue *queues[] = {&d->in, &d->out};
+    for (int i = 0; i < 2; i++) {
+        for (Py_ssize_t j = 0; j < queues[i]->len; j++) {
+            Py_VISIT(queues[i]->items[queues[i]->head + j].addr);
+        }
+    }
+    Py_VISIT(d->address);
+    Py_VISIT(d->errors);
+    Py_VISIT(d->known);
+    return 0;
+}
+
+static void
+datagram_clear(TacTransport *t)
+{
+    TacDatagram *d = (TacDatagram *)t;
+    datagram_drop(t);
+    Py_CLEAR(d->address);
+    Py_CLEAR(d->errors);
+    Py_CLEAR(d->known);
+}
+
 static Py_ssize_t
 datagram_size(const TacTransport *t)
 {
@@ -318,6 +344,8 @@ static const struct tac_transport_kind datagram_kind = {
     .flush = tac_datagram_on_flush,
     .resumed = datagram_resumed,
     .drop = datagram_drop,
+    .traverse = datagram_traverse,
+    .clear = datagram_clear,
     .size = datagram_size,
     .read_error = "Fatal read error on datagram transport",
 };

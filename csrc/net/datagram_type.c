@@ -170,59 +170,6 @@ datagram_make(PyObject *module, PyObject *base)
 
 /* The type Datagram -------------------------------------------------------- */
 
-static int
-datagram_tp_traverse(TacDatagram *d, visitproc visit, void *arg)
-{
-    const struct tac_datagram_queue *queues[] = {&d->in, &d->out};
-    for (int i = 0; i < 2; i++) {
-        for (Py_ssize_t j = 0; j < queues[i]->len; j++) {
-            Py_VISIT(queues[i]->items[queues[i]->head + j].addr);
-        }
-    }
-    Py_VISIT(d->address);
-    Py_VISIT(d->errors);
-    Py_VISIT(d->known);
-    return tac_transport_traverse(&d->base, visit, arg);
-}
-
-static int
-datagram_tp_clear(TacDatagram *d)
-{
-    tac_transport_clear(&d->base);
-    tac_datagram_clear_queue(&d->in);
-    tac_datagram_clear_queue(&d->out);
-    Py_CLEAR(d->address);
-    Py_CLEAR(d->errors);
-    Py_CLEAR(d->known);
-    return 0;
-}
-
-static void
-datagram_tp_dealloc(TacDatagram *d)
-{
-    PyObject_GC_UnTrack(d);
-    (void)datagram_tp_clear(d);
-    tac_transport_free(&d->base);
-}
-
-PyDoc_STRVAR(datagram_doc, "What a datagram transport has in C.");
-
-static PyType_Slot datagram_slots[] = {
-    {Py_tp_doc, (void *)datagram_doc},
-    {Py_tp_traverse, datagram_tp_traverse},
-    {Py_tp_clear, datagram_tp_clear},
-    {Py_tp_dealloc, datagram_tp_dealloc},
-    {0, NULL},
-};
-
-static PyType_Spec datagram_spec = {
-    .name = "trio_asyncio_c._core.Datagram",
-    .basicsize = sizeof(TacDatagram),
-    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC
-             | Py_TPFLAGS_DISALLOW_INSTANTIATION,
-    .slots = datagram_slots,
-};
-
 static PyMethodDef datagram_functions[] = {
     {"_make_datagram_transport", datagram_make, METH_O, datagram_make_doc},
     {NULL},
@@ -231,10 +178,9 @@ static PyMethodDef datagram_functions[] = {
 int
 tac_datagram_add_types(PyObject *module, TacState *state)
 {
-    state->datagram_type = (PyTypeObject *)PyType_FromModuleAndSpec(
-        module, &datagram_spec, NULL);
-    if (state->datagram_type == NULL) {
-        return -1;
-    }
-    return PyModule_AddFunctions(module, datagram_functions);
+    state->datagram_type = tac_transport_make_state_type(
+        module, "trio_asyncio_c._core.Datagram",
+        "What a datagram transport has in C.", sizeof(TacDatagram),
+        datagram_functions);
+    return state->datagram_type == NULL ? -1 : 0;
 }

@@ -255,45 +255,6 @@ pipe_make(PyObject *module, PyObject *args)
 
 /* The type Pipe ----------------------------------------------------------- */
 
-static int
-pipe_tp_traverse(TacPipe *p, visitproc visit, void *arg)
-{
-    return tac_transport_traverse(&p->base, visit, arg);
-}
-
-static int
-pipe_tp_clear(TacPipe *p)
-{
-    tac_transport_clear(&p->base);
-    return 0;
-}
-
-static void
-pipe_tp_dealloc(TacPipe *p)
-{
-    PyObject_GC_UnTrack(p);
-    (void)pipe_tp_clear(p);
-    tac_transport_free(&p->base);
-}
-
-PyDoc_STRVAR(pipe_doc, "What a pipe transport has in C.");
-
-static PyType_Slot pipe_slots[] = {
-    {Py_tp_doc, (void *)pipe_doc},
-    {Py_tp_traverse, pipe_tp_traverse},
-    {Py_tp_clear, pipe_tp_clear},
-    {Py_tp_dealloc, pipe_tp_dealloc},
-    {0, NULL},
-};
-
-static PyType_Spec pipe_spec = {
-    .name = "trio_asyncio_c._core.Pipe",
-    .basicsize = sizeof(TacPipe),
-    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC
-             | Py_TPFLAGS_DISALLOW_INSTANTIATION,
-    .slots = pipe_slots,
-};
-
 static PyMethodDef pipe_functions[] = {
     {"_make_pipe_transports", pipe_make, METH_VARARGS, pipe_make_doc},
     {NULL},
@@ -302,10 +263,9 @@ static PyMethodDef pipe_functions[] = {
 int
 tac_pipe_add_types(PyObject *module, TacState *state)
 {
-    state->pipe_type =
-        (PyTypeObject *)PyType_FromModuleAndSpec(module, &pipe_spec, NULL);
-    if (state->pipe_type == NULL) {
-        return -1;
-    }
-    return PyModule_AddFunctions(module, pipe_functions);
+    state->pipe_type = tac_transport_make_state_type(
+        module, "trio_asyncio_c._core.Pipe",
+        "What a pipe transport has in C.", sizeof(TacPipe),
+        pipe_functions);
+    return state->pipe_type == NULL ? -1 : 0;
 }

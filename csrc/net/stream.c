@@ -82,6 +82,25 @@ stream_drop(TacTransport *t)
     tac_outbuf_clear(&((TacStream *)t)->out);
 }
 
+static int
+stream_traverse(TacTransport *t, visitproc visit, void *arg)
+{
+    const TacStream *s = (TacStream *)t;
+    Py_VISIT(s->server);
+    Py_VISIT(s->empty_waiter);
+    Py_VISIT(s->sending);
+    return 0;
+}
+
+static void
+stream_clear(TacTransport *t)
+{
+    TacStream *s = (TacStream *)t;
+    Py_CLEAR(s->server);
+    Py_CLEAR(s->empty_waiter);
+    Py_CLEAR(s->sending);
+}
+
 static Py_ssize_t
 stream_size(const TacTransport *t)
 {
@@ -138,6 +157,8 @@ static const struct tac_transport_kind stream_kind = {
     .write_method = STREAM_WRITE_METHOD,
     .flush = tac_stream_on_flush,
     .drop = stream_drop,
+    .traverse = stream_traverse,
+    .clear = stream_clear,
     .size = stream_size,
     .losing = stream_losing,
     .lost = stream_lost,

@@ -6,8 +6,6 @@
 #include "net/address.h"
 #include "net/transport_type.h"
 
-#include <unistd.h>
-
 static TacStream *
 stream_get(PyObject *transport)
 {
@@ -287,54 +285,6 @@ stream_make(PyObject *module, PyObject *args)
 
 /* The type Stream ----------------------------------------------------------- */
 
-static int
-stream_tp_traverse(TacStream *s, visitproc visit, void *arg)
-{
-    Py_VISIT(s->server);
-    Py_VISIT(s->empty_waiter);
-    Py_VISIT(s->sending);
-    return tac_transport_traverse(&s->base, visit, arg);
-}
-
-static int
-stream_tp_clear(TacStream *s)
-{
-    tac_transport_clear(&s->base);
-    Py_CLEAR(s->server);
-    Py_CLEAR(s->empty_waiter);
-    Py_CLEAR(s->sending);
-    return 0;
-}
-
-static void
-stream_tp_dealloc(TacStream *s)
-{
-    PyObject_GC_UnTrack(s);
-    if (s->base.sock == NULL && s->base.fd >= 0) {
-        (void)close(s->base.fd);
-    }
-    (void)stream_tp_clear(s);
-    tac_transport_free(&s->base);
-}
-
-PyDoc_STRVAR(stream_doc, "What a stream transport has in C.");
-
-static PyType_Slot stream_slots[] = {
-    {Py_tp_doc, (void *)stream_doc},
-    {Py_tp_traverse, stream_tp_traverse},
-    {Py_tp_clear, stream_tp_clear},
-    {Py_tp_dealloc, stream_tp_dealloc},
-    {0, NULL},
-};
-
-static PyType_Spec stream_spec = {
-    .name = "trio_asyncio_c._core.Stream",
-    .basicsize = sizeof(TacStream),
-    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC
-             | Py_TPFLAGS_DISALLOW_INSTANTIATION,
-    .slots = stream_slots,
-};
-
 static PyMethodDef stream_functions[] = {
     {"_make_stream_transport", stream_make, METH_VARARGS, stream_make_doc},
     {NULL},
@@ -343,10 +293,9 @@ static PyMethodDef stream_functions[] = {
 int
 tac_stream_add_types(PyObject *module, TacState *state)
 {
-    state->stream_type =
-        (PyTypeObject *)PyType_FromModuleAndSpec(module, &stream_spec, NULL);
-    if (state->stream_type == NULL) {
-        return -1;
-    }
-    return PyModule_AddFunctions(module, stream_functions);
+    state->stream_type = tac_transport_make_state_type(
+        module, "trio_asyncio_c._core.Stream",
+        "What a stream transport has in C.", sizeof(TacStream),
+        stream_functions);
+    return state->stream_type == NULL ? -1 : 0;
 }

@@ -78,6 +78,9 @@ struct tac_transport_kind {
     tac_transport_fn resumed; /* reading was, after a pause; or NULL */
     /* Forget what waits to be sent or to be told.  Python code: none. */
     void (*drop)(TacTransport *t);
+    /* What the kind's own members own, as tp_traverse and tp_clear. */
+    int (*traverse)(TacTransport *t, visitproc visit, void *arg); /* or NULL */
+    void (*clear)(TacTransport *t);                               /* or NULL */
     /* How much waits to be sent, as flow control counts; 0: nothing. */
     Py_ssize_t (*size)(const TacTransport *t);
     /* Before connection_lost() is scheduled.  0, or -1 with an exception. */

@@ -391,8 +391,10 @@ tac_transport_make_type(PyObject *module, PyTypeObject *base,
     return type;
 }
 
-int
-tac_transport_traverse(TacTransport *t, visitproc visit, void *arg)
+/* The types of the hidden objects ----------------------------------------- */
+
+static int
+transport_tp_traverse(TacTransport *t, visitproc visit, void *arg)
 {
     Py_VISIT(Py_TYPE(t));
     Py_VISIT((PyObject *)t->loop);
@@ -404,11 +406,13 @@ tac_transport_traverse(TacTransport *t, visitproc visit, void *arg)
     Py_VISIT(t->low);
     Py_VISIT((PyObject *)t->task.parent_nursery);
     Py_VISIT((PyObject *)t->task.scope);
-    return 0;
+    return t->kind == NULL || t->kind->traverse == NULL
+               ? 0
+               : t->kind->traverse(t, visit, arg);
 }
 
-void
-tac_transport_clear(TacTransport *t)
+static int
+transport_tp_clear(TacTransport *t)
 {
     if (tac_list_is_linked(&t->member.node)) {
         t->member.ops->drop(&t->member);
@@ -416,19 +420,57 @@ tac_transport_clear(TacTransport *t)
     t->transport = NULL;
     Py_CLEAR(t->loop);
     Py_CLEAR(t->protocol);
-    Py_CLEAR(t->sock);
+    if (t->sock != NULL) {
+        t->fd = -1; /* it was the object's to close */
+        Py_CLEAR(t->sock);
+    }
     Py_CLEAR(t->context);
     Py_CLEAR(t->given_context);
     Py_CLEAR(t->high);
     Py_CLEAR(t->low);
+    if (t->kind->clear != NULL) {
+        t->kind->clear(t);
+    }
+    return 0;
 }
 
-void
-tac_transport_free(TacTransport *t)
+static void
+transport_tp_dealloc(TacTransport *t)
 {
     PyTypeObject *type = Py_TYPE(t);
+    PyObject_GC_UnTrack(t);
+    (void)transport_tp_clear(t);
+    if (t->fd >= 0 && !t->kind->is_pipe) { /* no object has it */
+        (void)close(t->fd);
+    }
     t->kind->drop(t);
     t->state->counts.transports--;
     type->tp_free(t);
     Py_DECREF(type);
+}
+
+PyTypeObject *
+tac_transport_make_state_type(PyObject *module, const char *name,
+                              const char *doc, Py_ssize_t size,
+                              PyMethodDef *functions)
+{
+    PyType_Slot slots[] = {
+        {Py_tp_doc, (void *)doc},
+        {Py_tp_traverse, transport_tp_traverse},
+        {Py_tp_clear, transport_tp_clear},
+        {Py_tp_dealloc, transport_tp_dealloc},
+        {0, NULL},
+    };
+    PyType_Spec spec = {
+        .name = name,
+        .basicsize = (int)size,
+        .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC
+                 | Py_TPFLAGS_DISALLOW_INSTANTIATION,
+        .slots = slots,
+    };
+    PyObject *type = PyType_FromModuleAndSpec(module, &spec, NULL);
+    if (type != NULL && PyModule_AddFunctions(module, functions) < 0) {
+        Py_CLEAR(type);
+    }
+    return (PyTypeObject *)type;
 }

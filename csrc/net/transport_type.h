@@ -156,10 +156,12 @@ PyTypeObject *tac_transport_make_type(PyObject *module, PyTypeObject *base,
                                       initproc init, PyMethodDef *methods,
                                       PyGetSetDef *getset);
 
-/* What the type of the hidden object does for these members. */
-int tac_transport_traverse(TacTransport *t, visitproc visit, void *arg);
-void tac_transport_clear(TacTransport *t);
-/* After tac_transport_clear(). */
-void tac_transport_free(TacTransport *t);
+/* Make the type of the hidden objects, of so many bytes, and add functions to
+ * the module: what makes the types that are seen.  Returns: new ref |
+ * NULL+exc. */
+PyTypeObject *tac_transport_make_state_type(PyObject *module,
+                                            const char *name, const char *doc,
+                                            Py_ssize_t size,
+                                            PyMethodDef *functions);
 
 #endif
