@@ -1,4 +1,7 @@
-"""PostgreSQL, Redis and nginx, each started for a session and ended with it."""
+"""PostgreSQL, Redis and nginx, each started for a session and ended with it.
+
+Nothing here is pytest's, for the benchmarks start them too.
+"""
 
 from __future__ import annotations
 
@@ -10,30 +13,37 @@ import signal
 import subprocess
 import tempfile
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-
-import pytest
 
 from ._child import LIMIT_S, Child, free_port, started
 
 
 @dataclass(frozen=True)
 class Address:
-    """Where a server listens, and in which folder it keeps its things."""
+    """Where a server listens, in which folder it keeps its things, and its process."""
 
     port: int
     folder: Path
-    more: dict = field(default_factory=dict)
+    pid: int
+    tls_port: int | None = None
+
+
+class CannotStart(Exception):
+    """There is no such server on this machine; the words say why."""
 
 
 def find_program(name):
-    """Return a server's path, or skip the test."""
+    """Return a server's path.
+
+    Raises:
+      CannotStart: there is none.
+    """
     folders = sorted(glob.glob("/usr/lib/postgresql/*/bin"), reverse=True)
     path = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", *folders])
     found = shutil.which(name, path=path)
     if found is None:
-        pytest.skip(f"there is no {name} here: tools/servers.sh installs it")
+        raise CannotStart(f"there is no {name} here: tools/servers.sh installs it")
     return found
 
 
@@ -53,7 +63,7 @@ def _unprivileged():
         except KeyError:
             continue
         return {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": []}
-    pytest.skip("PostgreSQL does not run as root, and there is no user nobody")
+    raise CannotStart("PostgreSQL does not run as root, and there is no user nobody")
 
 
 @contextmanager
@@ -73,9 +83,19 @@ def _give_away(path, data, owner):
         os.chown(path, owner["user"], owner["group"])
 
 
+def _postgres_tls(certificate, data, owner):
+    """Write the certificate into the folder `data`; return the settings."""
+    key = certificate.private_key_pem.bytes()
+    chain = b"".join(pem.bytes() for pem in certificate.cert_chain_pems)
+    _give_away(data / "server.key", key, owner)
+    _give_away(data / "server.crt", chain, owner)
+    return ["-c", "ssl=on"]
+
+
 @contextmanager
-def postgres(certificate):
-    """Give the `Address` of a PostgreSQL of our own, on TCP, TLS and a Unix socket."""
+def postgres(certificate=None):
+    """Give the `Address` of a PostgreSQL of our own, on TCP, a Unix socket, and TLS if
+    there is a certificate."""
     initdb, program = find_program("initdb"), find_program("postgres")
     owner = _unprivileged()
 
@@ -90,11 +110,9 @@ def postgres(certificate):
             env=_plain_environment(),
             **owner,
         )
-        key = certificate.private_key_pem.bytes()
-        chain = b"".join(pem.bytes() for pem in certificate.cert_chain_pems)
-        _give_away(data / "server.key", key, owner)
-        _give_away(data / "server.crt", chain, owner)
-        settings = "-c ssl=on -c fsync=off -c max_connections=60".split()
+        settings = "-c fsync=off -c max_connections=60".split()
+        if certificate is not None:
+            settings += _postgres_tls(certificate, data, owner)
 
         def make(port):
             command = [program, "-D", data, "-h", "127.0.0.1", "-p", port, "-k", folder]
@@ -109,41 +127,49 @@ def postgres(certificate):
 
         child, port = started(make, "ready to accept connections")
         with child:
-            yield Address(port, folder)
+            yield Address(port, folder, child.process.pid)
+
+
+def _redis_tls(certificate, folder):
+    """Write the certificate into the folder; return the options, with a port."""
+    path = folder / "server.pem"
+    _give_away(path, certificate.private_key_and_cert_chain_pem.bytes(), {})
+    return {
+        "tls-port": free_port(),
+        "tls-cert-file": path,
+        "tls-key-file": path,
+        "tls-auth-clients": "no",
+    }
 
 
 @contextmanager
-def redis(certificate):
-    """Give the `Address` of a Redis of our own; ``more["tls_port"]`` has TLS."""
+def redis(certificate=None):
+    """Give the `Address` of a Redis of our own, on TCP and a Unix socket; with a
+    certificate `tls_port` has TLS."""
 
     program = find_program("redis-server")
     with _folder({}) as folder:
-        pem = certificate.private_key_and_cert_chain_pem.bytes()
-        _give_away(folder / "server.pem", pem, {})
-        tls_ports = []
+        tls = {}
 
         def make(port):
-            tls_ports.append(free_port())
             options = {
                 "port": port,
-                "tls-port": tls_ports[-1],
                 "bind": "127.0.0.1",
                 "unixsocket": folder / "redis.sock",
                 "dir": folder,
                 "save": "",
                 "appendonly": "no",
-                "tls-cert-file": folder / "server.pem",
-                "tls-key-file": folder / "server.pem",
-                "tls-auth-clients": "no",
             }
+            if certificate is not None:
+                tls.update(_redis_tls(certificate, folder))
             command = [program]
-            for name, value in options.items():
+            for name, value in (options | tls).items():
                 command += [f"--{name}", value]
             return Child(command, env=_plain_environment())
 
         child, port = started(make, "Ready to accept connections")
         with child:
-            yield Address(port, folder, {"tls_port": tls_ports[-1]})
+            yield Address(port, folder, child.process.pid, tls.get("tls-port"))
 
 
 NGINX = """
@@ -194,4 +220,4 @@ def nginx(upstream):
 
         child, port = started(make, "using the .* event method")
         with child:
-            yield Address(port, folder)
+            yield Address(port, folder, child.process.pid)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import socket
 import ssl
+from contextlib import ExitStack, contextmanager
 
 import pytest
 
@@ -54,15 +55,31 @@ def client_tls(authority):
     return context
 
 
-@pytest.fixture(scope="session")
-def postgres(certificate):
-    with _servers.postgres(certificate) as address:
+@contextmanager
+def started_or_skipped(server):
+    with ExitStack() as stack:
+        try:
+            address = stack.enter_context(server)
+        except _servers.CannotStart as exc:
+            pytest.skip(str(exc))
         yield address
 
 
 @pytest.fixture(scope="session")
-def redis_server(certificate):
-    with _servers.redis(certificate) as address:
+def start():
+    """Give a function that takes one of `_servers`, and skips where it is not there."""
+    return started_or_skipped
+
+
+@pytest.fixture(scope="session")
+def postgres(certificate, start):
+    with start(_servers.postgres(certificate)) as address:
+        yield address
+
+
+@pytest.fixture(scope="session")
+def redis_server(certificate, start):
+    with start(_servers.redis(certificate)) as address:
         yield address
 
 

@@ -28,8 +28,8 @@ def upstream():
 
 
 @pytest.fixture(scope="module")
-def nginx(upstream):
-    with _servers.nginx(upstream) as address:
+def nginx(upstream, start):
+    with start(_servers.nginx(upstream)) as address:
         yield f"http://127.0.0.1:{address.port}"
 
 

@@ -27,7 +27,7 @@ def connect(request, redis_server, authority, tmp_path):
             authority.cert_pem.write_to_path(path)
             where = {
                 "host": "127.0.0.1",
-                "port": redis_server.more["tls_port"],
+                "port": redis_server.tls_port,
                 "ssl": True,
                 "ssl_ca_certs": str(path),
             }
@@ -227,7 +227,7 @@ def test_the_servers_certificate_is_verified(redis_server):
     async def main():
         async with redis.Redis(
             host="127.0.0.1",
-            port=redis_server.more["tls_port"],
+            port=redis_server.tls_port,
             ssl=True,
             retry=None,
         ) as client:
