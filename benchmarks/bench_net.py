@@ -1,5 +1,6 @@
-"""What moving bytes costs: echo servers, HTTP, TLS, subprocesses, memory, beside
-asyncio, uvloop, rloop, zuvloop, aiofastnet and an echo server in C.
+"""What moving bytes costs: echo servers, HTTP, WebSockets, TLS, database clients,
+subprocesses, memory, beside asyncio, uvloop, rloop, zuvloop, aiofastnet and an echo
+server in C.
 
 README.rst beside this file says how to read the numbers. The exit status is 1 if a
 case does not run on trio_asyncio_c, or gets a wrong answer there.
@@ -14,9 +15,10 @@ from pathlib import Path
 
 from net_cases import SECTIONS
 from net_servers import CERTIFICATE
+from net_services import serving
 from shared.build import compile_program
 from shared.case import OURS
-from shared.interleave import MISSING
+from shared.interleave import MISSING, is_missing
 from shared.machine import describe
 from shared.measure import measure
 from shared.options import chosen, parse_options
@@ -38,6 +40,10 @@ PACKAGES = [
     "uvicorn",
     "httptools",
     "aiohttp",
+    "websockets",
+    "asyncpg",
+    "redis",
+    "hiredis",
 ]
 LONGER = 4  # than for an operation of the scheduler, for a round takes longer
 TIMEOUT_S = 40  # two thousand TLS handshakes take ten on a busy machine
@@ -210,14 +216,20 @@ def main():
     prepare()
     all_rows = {}
     for section in SECTIONS:
-        rows = measure(cases_of(section, options), section.peers, WORKER, options)
-        if rows:
-            print_section(section, rows)
-            all_rows |= rows
+        cases = cases_of(section, options)
+        if not cases:
+            continue
+        with serving(section.service) as lacking:
+            if lacking is not None:
+                print(f"\n{section.title}: {lacking}")
+                continue
+            rows = measure(cases, section.peers, WORKER, options)
+        print_section(section, rows)
+        all_rows |= rows
     if options.json:
         write_json(options.json, machine, as_json(all_rows))
     failures = [row.failures.get(OURS, MISSING) for row in all_rows.values()]
-    return int(any(failure != MISSING for failure in failures))
+    return int(any(not is_missing(failure) for failure in failures))
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import trio_cases
 import trio_servers
 from shared.case import OURS, Case
-from shared.interleave import MISSING, profile
+from shared.interleave import MISSING, is_missing, profile
 from shared.machine import describe
 from shared.measure import command, measure, show_progress
 from shared.options import chosen, parse_options
@@ -139,7 +139,7 @@ def main():
     if options.json:
         write_json(options.json, machine, as_json(all_rows, all_left))
     failures = [row.failures.get(OURS, MISSING) for row in all_rows.values()]
-    return int(any(failure != MISSING for failure in failures))
+    return int(any(not is_missing(failure) for failure in failures))
 
 
 if __name__ == "__main__":

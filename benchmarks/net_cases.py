@@ -5,6 +5,7 @@ import contextlib
 import gc
 from typing import NamedTuple
 
+import net_data
 import net_http
 from net_clients import SPARE_FILES, Traffic, clients, counted, server_case
 from net_floor import floor_case
@@ -47,7 +48,8 @@ class Section(NamedTuple):
     """Cases with the same goals, in a table of their own.
 
     `floors` are the same cases for the server in C. User and system CPU time are told
-    `apart`, or else the figure is what the cases show.
+    `apart`, or else the figure is what the cases show. `service` is what net_services
+    calls the server whose clients are measured.
     """
 
     title: str
@@ -57,6 +59,7 @@ class Section(NamedTuple):
     floors: list[Case] = []
     apart: bool = True
     divisor: int = 1000
+    service: str | None = None
 
 
 CPU_BELOW_EVERY_PEER = [Goal("process", None, 1.0)]
@@ -171,6 +174,18 @@ def http_cases():
         case("aiohttp plaintext", whole, 14),
         case("aiohttp 10 KiB", whole, 10 * KIB),
         case("aiohttp split head and body", split, KIB),
+    ]
+
+
+def websocket_cases():
+    servers = {
+        "websockets": net_http.websockets,
+        "aiohttp web sockets": net_http.aiohttp_websocket,
+    }
+    return [
+        server_case(f"{name} {words}", start, Traffic("websocket", size, 50), count)
+        for name, start in servers.items()
+        for words, size, count in (("1 KiB", KIB, 1_000), ("100 KiB", 100 * KIB, 200))
     ]
 
 
@@ -295,7 +310,27 @@ SECTIONS = [
         [Goal("process", None, 0.9)],
     ),
     Section("HTTP, CPU us a request", http_cases(), LOOP_PEERS, REQUESTS),
+    Section(
+        "WebSockets, CPU us a message",
+        websocket_cases(),
+        LOOP_PEERS,
+        CPU_BELOW_EVERY_PEER,
+    ),
     Section("TLS, CPU us a message", tls_cases(), TLS_PEERS, CPU_BELOW_EVERY_PEER),
+    Section(
+        "PostgreSQL, CPU us a query",
+        net_data.POSTGRES,
+        LOOP_PEERS,
+        CPU_BELOW_EVERY_PEER,
+        service="postgres",
+    ),
+    Section(
+        "Redis, CPU us an operation",
+        net_data.REDIS,
+        LOOP_PEERS,
+        CPU_BELOW_EVERY_PEER,
+        service="redis",
+    ),
     Section(
         "subprocesses, us that pass",
         [

@@ -1,4 +1,5 @@
-"""The HTTP servers of bench_net: uvicorn with httptools, and aiohttp's."""
+"""The HTTP and WebSocket servers of bench_net: uvicorn with httptools, aiohttp's, and
+that of websockets."""
 
 import asyncio
 import contextlib
@@ -90,6 +91,18 @@ async def split_response(web, request, body):
     return response
 
 
+@contextlib.asynccontextmanager
+async def aiohttp_serving(web, handle):
+    application = web.Application()
+    application.router.add_get("/", handle)
+    runner = web.AppRunner(application, access_log=None, keepalive_timeout=3600)
+    await runner.setup()
+    with bound(listening_socket()) as (listener, port):
+        await web.SockSite(runner, listener, backlog=BACKLOG).start()
+        yield [port]
+        await runner.cleanup()
+
+
 def aiohttp(respond):
     @contextlib.asynccontextmanager
     async def start(loop, traffic):
@@ -100,13 +113,39 @@ def aiohttp(respond):
         async def handle(request):
             return await respond(web, request, body)
 
-        application = web.Application()
-        application.router.add_get("/", handle)
-        runner = web.AppRunner(application, access_log=None, keepalive_timeout=3600)
-        await runner.setup()
-        with bound(listening_socket()) as (listener, port):
-            await web.SockSite(runner, listener, backlog=BACKLOG).start()
-            yield [port]
-            await runner.cleanup()
+        async with aiohttp_serving(web, handle) as address:
+            yield address
 
     return start
+
+
+@contextlib.asynccontextmanager
+async def aiohttp_websocket(loop, traffic):
+    from aiohttp import web
+
+    async def echo(request):
+        connection = web.WebSocketResponse()
+        await connection.prepare(request)
+        async for message in connection:
+            await connection.send_bytes(message.data)
+        return connection
+
+    async with aiohttp_serving(web, echo) as address:
+        yield address
+
+
+@contextlib.asynccontextmanager
+async def websockets(loop, traffic):
+    from websockets.asyncio.server import serve
+    from websockets.exceptions import ConnectionClosed
+
+    async def echo(connection):
+        # The clients end without a closing handshake.
+        with contextlib.suppress(ConnectionClosed):
+            async for message in connection:
+                await connection.send(message)
+
+    with bound(listening_socket()) as (listener, port):
+        # No pings, for the clients pause while the other peers have their turns.
+        async with serve(echo, sock=listener, ping_interval=None):
+            yield [port]

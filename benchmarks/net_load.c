@@ -8,6 +8,7 @@
  *            udp        a datagram of SIZE bytes there and back
  *            connect    connect, and wait for the server to close
  *            handshake  connect, TLS handshake, shut down, wait for the end
+ *            websocket  a binary WebSocket message there and back
  * ADDRESS    a port of 127.0.0.1, the path of a Unix socket, or READ:WRITE,
  *            the descriptors of two pipes
  *
@@ -46,6 +47,8 @@ enum {
     PAGE_SIZE = 4096,
     SHIFTS = 256, /* so many different messages there are */
     HEAD_MAX = 4096,
+    FRAME_HEAD_MAX = 10,
+    MASK_SIZE = 4,
     READ_MAX = 256 * 1024,
     EVENTS_MAX = 1024,
     STALLED_MS = 10 * 1000,
@@ -59,9 +62,11 @@ struct connection {
     bool greeted;  /* its handshake is done */
     size_t number; /* of messages so far, and where it began */
     const char *message;
+    const char *expected; /* the answer, if that is known */
     size_t sent, received;
     size_t answer_size; /* 0: not known yet */
     char *answer;       /* http's, as far as it has come */
+    char *frame, *expected_frame; /* websocket's */
     uint64_t sent_at;
 };
 
@@ -69,6 +74,8 @@ struct load;
 
 struct kind {
     const char *name;
+    /* What comes before messages on a lasting connection, or NULL. */
+    void (*greet)(struct load *, struct connection *);
     void (*begin)(struct load *, struct connection *);
     /* Goes on as far as it can; returns whether the message is answered. */
     bool (*advance)(struct load *, struct connection *);
@@ -339,6 +346,9 @@ open_lasting(struct load *load, struct connection *connection)
             die("wrong answer: the TLS handshake fails");
         }
     }
+    if (load->kind->greet) {
+        load->kind->greet(load, connection);
+    }
     set_nonblocking(connection->in);
     set_nonblocking(connection->out);
     watch(load, connection, connection->in);
@@ -353,22 +363,22 @@ static void
 begin_echo(struct load *load, struct connection *connection)
 {
     connection->message = load->pattern + connection->number++ % SHIFTS;
+    connection->expected = connection->message;
     connection->answer_size = load->size;
     send_rest(load, connection);
 }
 
 static bool
-take_echo(struct load *load, struct connection *connection, const char *bytes,
-          size_t count)
+take_echo(struct connection *connection, const char *bytes, size_t count)
 {
-    if (connection->received + count > load->size
-        || memcmp(bytes, connection->message + connection->received, count))
+    if (connection->received + count > connection->answer_size
+        || memcmp(bytes, connection->expected + connection->received, count))
     {
         die("wrong answer: other bytes than were sent, in the %zu from %zu on",
             count, connection->received);
     }
     connection->received += count;
-    return connection->received == load->size;
+    return connection->received == connection->answer_size;
 }
 
 static bool
@@ -383,7 +393,7 @@ advance_echo(struct load *load, struct connection *connection)
         if (count == DRAINED) {
             return false;
         }
-        if (take_echo(load, connection, load->buffer, (size_t)count)) {
+        if (take_echo(connection, load->buffer, (size_t)count)) {
             return true;
         }
     }
@@ -463,6 +473,83 @@ advance_http(struct load *load, struct connection *connection)
     }
 }
 
+/* A message is a frame.  Its mask is all zeros, so what is sent is the pattern
+ * itself; a server has to apply it all the same. */
+
+/* The key and its answer are RFC 6455's example. */
+static const char UPGRADE[] =
+    "GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\n"
+    "Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+static const char ACCEPTED[] =
+    "\r\nsec-websocket-accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n";
+
+/* Returns the size of the head of a final frame of binary data. */
+static size_t
+write_frame_head(char *head, size_t size)
+{
+    int extended = size < 126 ? 0 : size < 65536 ? 2 : 8;
+    head[0] = (char)0x82;
+    head[1] = (char)(extended == 0 ? size : extended == 2 ? 126 : 127);
+    for (int i = 0; i < extended; i++) {
+        head[2 + i] = (char)(size >> 8 * (extended - 1 - i));
+    }
+    return 2 + (size_t)extended;
+}
+
+static size_t
+frame_size(size_t size)
+{
+    char head[FRAME_HEAD_MAX];
+    return write_frame_head(head, size) + size;
+}
+
+/* The connection still blocks. */
+static void
+greet_websocket(struct load *load, struct connection *connection)
+{
+    if (send_some(connection, UPGRADE, sizeof(UPGRADE) - 1)
+        != sizeof(UPGRADE) - 1)
+    {
+        die("wrong answer: the server closed the connection");
+    }
+    char head[HEAD_MAX + 1];
+    size_t received = 0;
+    do {
+        ssize_t count = receive_some(connection, head + received,
+                                     HEAD_MAX - received);
+        if (count <= 0) {
+            die("wrong answer: no head of a response");
+        }
+        received += (size_t)count;
+        head[received] = 0;
+    } while (strstr(head, "\r\n\r\n") == NULL);
+    if (strncmp(head, "HTTP/1.1 101 ", 13)
+        || strcasestr(head, ACCEPTED) == NULL)
+    {
+        die("wrong answer: %s", head);
+    }
+    size_t room = load->size + FRAME_HEAD_MAX + MASK_SIZE;
+    connection->frame = allocate(1, room);
+    connection->expected_frame = allocate(1, room);
+}
+
+static void
+begin_websocket(struct load *load, struct connection *connection)
+{
+    const char *bytes = load->pattern + connection->number++ % SHIFTS;
+    char *expected = connection->expected_frame, *frame = connection->frame;
+    size_t head_size = write_frame_head(expected, load->size);
+    memcpy(expected + head_size, bytes, load->size);
+    memcpy(frame, expected, head_size);
+    frame[1] |= (char)0x80; /* masked */
+    memcpy(frame + head_size + MASK_SIZE, bytes, load->size);
+    connection->message = frame;
+    connection->expected = expected;
+    connection->answer_size = head_size + load->size;
+    send_rest(load, connection);
+}
+
 /* --- a connection a message ------------------------------------------ */
 
 static void
@@ -519,11 +606,12 @@ advance_handshake(struct load *load, struct connection *connection)
 }
 
 static const struct kind KINDS[] = {
-    {"echo", begin_echo, advance_echo, true},
-    {"http", begin_http, advance_http, true},
-    {"udp", begin_echo, advance_echo, true},
-    {"connect", begin_connect, advance_connect, false},
-    {"handshake", begin_connect, advance_handshake, false},
+    {"echo", NULL, begin_echo, advance_echo, true},
+    {"http", NULL, begin_http, advance_http, true},
+    {"udp", NULL, begin_echo, advance_echo, true},
+    {"connect", NULL, begin_connect, advance_connect, false},
+    {"handshake", NULL, begin_connect, advance_handshake, false},
+    {"websocket", greet_websocket, begin_websocket, advance_echo, true},
 };
 
 static const struct kind *
@@ -621,11 +709,22 @@ make_pattern(size_t size)
     return pattern;
 }
 
+static size_t
+message_size(const struct load *load)
+{
+    if (load->kind->begin == begin_http) {
+        return sizeof(REQUEST) - 1;
+    }
+    if (load->kind->begin == begin_websocket) {
+        return frame_size(load->size) + MASK_SIZE;
+    }
+    return load->size;
+}
+
 static void
 prepare(struct load *load)
 {
-    bool is_http = load->kind->begin == begin_http;
-    load->message_size = is_http ? sizeof(REQUEST) - 1 : load->size;
+    load->message_size = message_size(load);
     load->pattern = make_pattern(load->size + SHIFTS);
     /* Some CPUs copy slowly to where malloc puts so large a block. */
     load->buffer = aligned_alloc(PAGE_SIZE, READ_MAX);

@@ -37,10 +37,14 @@ def main(peer, name, warm_up_s):
     find_ours()
     case = find_case(peer, name)
     try:
-        with asyncio.Runner(loop_factory=loop_factory(peer)) as runner:
-            runner.run(serve(case, float(warm_up_s)))
+        factory = loop_factory(peer)
     except ModuleNotFoundError:
-        say_missing()
+        return say_missing()
+    try:
+        with asyncio.Runner(loop_factory=factory) as runner:
+            runner.run(serve(case, float(warm_up_s)))
+    except ModuleNotFoundError as exc:
+        say_missing(str(exc))
 
 
 if __name__ == "__main__":

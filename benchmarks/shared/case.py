@@ -54,9 +54,10 @@ def say(message):
     print(json.dumps(message), flush=True)
 
 
-def say_missing():
-    """Tell the process that compares that the peer is not installed."""
-    say(MISSING)
+def say_missing(what=""):
+    """Tell the process that compares that the peer is not installed, or in words what
+    else is not."""
+    say(f"{MISSING}: {what}" if what else MISSING)
 
 
 async def _warm_up(case, subject, seconds):

@@ -23,6 +23,12 @@ UNWANTED = {
 }
 
 
+def is_missing(failure):
+    """Return whether that says of something that it is not installed, not that it
+    fails."""
+    return failure.partition(":")[0] == MISSING
+
+
 def _last_words(errors):
     """Return the last line that says something, without an exception group's frame."""
     lines = [line.strip(" |+-") for line in errors.splitlines()]
@@ -80,9 +86,10 @@ class Worker:
         return None
 
     def wait_ready(self):
-        if self._hear() == MISSING:
+        heard = self._hear()
+        if heard is not None and is_missing(heard):
             self._end()
-            self.failure = MISSING
+            self.failure = heard
 
     def _ask(self, request):
         """Return the answer, or None: it ended, so it failed."""

@@ -119,16 +119,25 @@ def allow_open_files(count):
         resource.setrlimit(resource.RLIMIT_NOFILE, (count, hard))
 
 
-def keep_apart(pid):
-    """Pin this process to one CPU and the other process to another.
+def keep_away(pid):
+    """Pin the other process to another CPU than `keep_here` pins one to.
 
-    It does nothing where processes cannot be pinned.
+    These do nothing where processes cannot be pinned.
     """
-    if not hasattr(os, "sched_setaffinity"):
-        return
-    cpus = sorted(os.sched_getaffinity(0))
-    os.sched_setaffinity(pid, {cpus[-1]})
-    os.sched_setaffinity(0, {cpus[0]})
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(pid, {max(os.sched_getaffinity(0))})
+
+
+def keep_here():
+    """Pin this process to one CPU."""
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+
+
+def keep_apart(pid):
+    """Pin this process to one CPU and the other process to another."""
+    keep_away(pid)
+    keep_here()
 
 
 def keep_together(pid):

@@ -20,10 +20,17 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-def test_net_case_runs(tmp_path):
+@pytest.mark.parametrize(
+    ("name", "printed"),
+    [
+        ("echo 10 KiB, 1 connection", "too short"),
+        ("aiohttp web sockets 1 KiB", "CPU/best peer, goal 1.0"),
+    ],
+)
+def test_net_case_runs(tmp_path, name, printed):
     found = tmp_path / "found.json"
     script = str(ROOT / "benchmarks" / "bench_net.py")
-    only = ["--quick", "--only", "echo 10 KiB, 1 connection"]
+    only = ["--quick", "--only", name]
     done = subprocess.run(
         [sys.executable, script, *only, "--json", str(found)],
         capture_output=True,
@@ -34,7 +41,43 @@ def test_net_case_runs(tmp_path):
     [case] = json.loads(found.read_text())["cases"].values()
     assert "ours" not in case["failures"]
     assert all(figures["process"] > 0 for figures in case["rounds"]["ours"])
-    assert "too short" in done.stdout
+    assert printed in done.stdout
+
+
+NO_SERVER = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from net_services import serving
+with serving("redis") as lacking:
+    print(lacking)
+"""
+
+NO_PACKAGE = """
+import sys
+sys.path.insert(0, sys.argv[1])
+sys.modules["asyncpg"] = None
+import net_worker
+net_worker.main("asyncio", "asyncpg, a row", "0")
+"""
+
+
+@pytest.mark.parametrize(
+    ("program", "words"),
+    [
+        (NO_SERVER, "there is no redis-server here: tools/servers.sh installs it"),
+        (NO_PACKAGE, '"missing: import of asyncpg halted'),
+    ],
+)
+def test_what_is_not_installed_is_told(tmp_path, program, words):
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(ROOT / "benchmarks")],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PATH": str(tmp_path)},
+        timeout=TIMEOUT_S,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(words)
 
 
 WRONG_ECHO = """
