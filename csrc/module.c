@@ -179,6 +179,21 @@ module_debug_counts(PyObject *module, PyObject *noargs)
                          "tls", c->tls);
 }
 
+PyDoc_STRVAR(module_debug_made_doc,
+"_debug_made()\n--\n\n"
+"A dict of how many connections of each kind were ever made.");
+
+static PyObject *
+module_debug_made(PyObject *module, PyObject *noargs)
+{
+    Py_ssize_t *made = tac_state_of_module(module)->counts.made;
+    return Py_BuildValue("{snsnsnsnsn}", "stream", made[TAC_MADE_STREAM],
+                         "datagram", made[TAC_MADE_DATAGRAM], "read pipe",
+                         made[TAC_MADE_READ_PIPE], "write pipe",
+                         made[TAC_MADE_WRITE_PIPE], "TLS",
+                         made[TAC_MADE_TLS]);
+}
+
 PyDoc_STRVAR(module_after_fork_doc,
 "_after_fork_in_child()\n--\n\n"
 "Let go of what is the parent's: epoll sets, wake-ups, worker threads.");
@@ -199,6 +214,7 @@ static PyMethodDef module_functions[] = {
      METH_VARARGS | METH_KEYWORDS, module_set_hooks_doc},
     {"_debug_counts", module_debug_counts, METH_NOARGS,
      module_debug_counts_doc},
+    {"_debug_made", module_debug_made, METH_NOARGS, module_debug_made_doc},
     {"_after_fork_in_child", module_after_fork, METH_NOARGS,
      module_after_fork_doc},
     {NULL},

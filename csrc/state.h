@@ -20,9 +20,20 @@ struct tac_openssl;
 struct TacTrap;
 
 /* Live objects, counted for the tests. */
+/* Kinds of connections. */
+enum tac_made {
+    TAC_MADE_STREAM,
+    TAC_MADE_DATAGRAM,
+    TAC_MADE_READ_PIPE,
+    TAC_MADE_WRITE_PIPE,
+    TAC_MADE_TLS,
+    TAC_MADE_KINDS,
+};
+
 struct tac_counts {
     Py_ssize_t runners, tasks, nurseries, scopes, traps, handles, watches,
         sock_calls, transports, tls;
+    Py_ssize_t made[TAC_MADE_KINDS]; /* ever, not how many are alive */
 };
 
 /* A bytes object that is used again: see net/spare.h. */

@@ -40,7 +40,8 @@ def main(arguments: list[str]) -> int:
         return 0
     substitute.spare_missing_executor(cls)
     report = functools.partial(write, options.report)
-    report("start", python=platform.python_version(), loop=name)
+    ours = substitute.is_ours(cls)
+    report("start", python=platform.python_version(), loop=name, ours=ours)
     _run(options, report, loops)
     report("finish", status=0)
     return 0

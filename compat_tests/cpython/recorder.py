@@ -66,7 +66,9 @@ class Recorder(unittest.TestResult):
         test_id, self._ended = self._ended, ""
         if not test_id:
             return
-        extra = {"made": self._loops.made, "ran": self._loops.ran}
+        extra: dict[str, Any] = {"made": self._loops.made, "ran": self._loops.ran}
+        if transports := self._loops.transports.made():
+            extra["transports"] = transports
         if support.environment_altered:
             extra["altered"] = True
         self._end(test_id, self._outcome, self._detail, self._seconds, extra)

@@ -15,6 +15,7 @@ from .._environment import Environment
 from .._paths import ROOT
 from .._report import Comparison
 from .._session import Files, Result, Session
+from . import transports
 from .substitute import PLAIN
 
 MODULE_LIMIT_S = 3600
@@ -113,6 +114,8 @@ class Runner:
             plain, ours, expected, whole=self._choice.whole, all_run=True
         )
         problems = _compare.problems(plain, ours, wanted=self._choice.ids)
+        if ours.facts.get("ours"):
+            problems += transports.problems(plain, ours)
         if not (plain.collected or ours.collected or problems):
             problems.append("there is no such test")
         version = self._environment.version

@@ -13,21 +13,26 @@ import importlib
 import inspect
 import sys
 from asyncio import unix_events
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
+
+from .transports import Transports
 
 PLAIN = "asyncio:SelectorEventLoop"
 
 
 @dataclass
 class Loops:
-    """How many of the substitute were made, and how often they were run."""
+    """How many of the substitute were made, how often they were run, and what
+    transports they have made."""
 
     made: int = 0
     ran: int = 0
+    transports: Transports = field(default_factory=Transports)
 
     def forget(self) -> None:
         self.made = self.ran = 0
+        self.transports.forget()
 
 
 def substitute(spec: str, loops: Loops) -> type:
@@ -47,6 +52,7 @@ def substitute(spec: str, loops: Loops) -> type:
     policy: Any = unix_events._UnixDefaultEventLoopPolicy
     policy._loop_factory = substitute_class
     _check(substitute_class)
+    loops.transports.watch(substitute_class)
     loops.forget()
     return cls
 
@@ -107,6 +113,13 @@ def spare_missing_executor(cls: type) -> None:
             loop.close()
 
     utils.TestCase.close_loop = staticmethod(close_loop_without)
+
+
+def is_ours(cls: type) -> bool:
+    """Whether a loop's class is the one of this project, or derived from it."""
+    package = sys.modules.get("trio_asyncio_c")
+    # Not its EventLoop: that is a substitute by now.
+    return package is not None and issubclass(cls, package._core.LoopCore)
 
 
 def _resolve(spec: str) -> type:

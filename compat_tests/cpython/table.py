@@ -8,6 +8,7 @@ from typing import Any, TextIO
 from .._compare import FAILED
 from .._report import Comparison, as_json, print_rows
 from .._session import Result, Session
+from . import transports
 from .runner import module_of
 
 TOTAL = "all of them"
@@ -106,6 +107,9 @@ def print_table(loop: str, comparison: Comparison, file: TextIO) -> None:
     print(f"\nCPython {python}: its tests of asyncio on {loop}\n", file=file)
     found = rows(comparison)
     print_rows([[*HEADS.values()], *map(_cells, found)], 1, file)
+    for side, session in (("", comparison.ours), (", on asyncio", comparison.plain)):
+        if session is not None and (words := transports.words(session)):
+            print(f"\ntransports{side}: {words}", file=file)
     total = found[-1]
     if total.altered or total.plain_altered:
         print(
@@ -139,4 +143,12 @@ def as_json_with_modules(loop: str, comparisons: list[Comparison]) -> dict[str, 
     for run, comparison in zip(made["runs"], comparisons, strict=True):
         *modules, total = map(asdict, rows(comparison))
         run["modules"], run["total"] = modules, total
+        run["transports"] = {
+            side: dict(transports.total(session))
+            for side, session in (
+                ("plain", comparison.plain),
+                ("ours", comparison.ours),
+            )
+            if session is not None
+        }
     return made

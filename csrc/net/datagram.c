@@ -338,6 +338,7 @@ datagram_size(const TacTransport *t)
 
 static const struct tac_transport_kind datagram_kind = {
     .name = "DatagramTransport",
+    .made = TAC_MADE_DATAGRAM,
     .read = tac_datagram_on_readable,
     .write = tac_datagram_on_writable,
     .write_method = "_sendto_ready",

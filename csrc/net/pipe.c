@@ -399,6 +399,7 @@ pipe_size(const TacTransport *t)
 
 static const struct tac_transport_kind pipe_read_kind = {
     .name = "ReadPipeTransport",
+    .made = TAC_MADE_READ_PIPE,
     .read = pipe_on_readable,
     .flush = pipe_on_flush,
     .drop = pipe_drop,
@@ -409,6 +410,7 @@ static const struct tac_transport_kind pipe_read_kind = {
 
 static const struct tac_transport_kind pipe_write_kind = {
     .name = "WritePipeTransport",
+    .made = TAC_MADE_WRITE_PIPE,
     .read = pipe_on_peer_gone,
     .write = pipe_on_writable,
     .write_method = "_write_ready",

@@ -152,6 +152,7 @@ stream_keep_names(TacTransport *t)
 
 static const struct tac_transport_kind stream_kind = {
     .name = "StreamTransport",
+    .made = TAC_MADE_STREAM,
     .read = tac_stream_on_readable,
     .write = tac_stream_on_writable,
     .write_method = STREAM_WRITE_METHOD,

@@ -768,6 +768,7 @@ tls_tp_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
     }
     tls->module = state;
     state->counts.tls++;
+    state->counts.made[TAC_MADE_TLS]++;
     return (PyObject *)tls;
 }
 

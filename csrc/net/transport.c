@@ -581,6 +581,7 @@ tac_transport_new(PyTypeObject *type, PyObject *transport,
     }
     struct tac_poller *poller = &spec->loop->runner->poller;
     state->counts.transports++;
+    state->counts.made[kind->made]++;
     t->state = state;
     t->kind = kind;
     t->loop = (TacLoop *)Py_NewRef(spec->loop);

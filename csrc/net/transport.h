@@ -72,6 +72,7 @@ typedef int (*tac_transport_fn)(TacTransport *t);
 
 struct tac_transport_kind {
     const char *name;       /* of the type, in messages */
+    enum tac_made made;     /* what it is counted as */
     tac_transport_fn read;  /* the fd can be read from */
     tac_transport_fn write; /* it can be written to, and the writer is armed */
     tac_transport_fn flush; /* send what waits for the end of the batch */

@@ -1,6 +1,6 @@
 """Event loops with faults, which compat_tests.cpython must notice.
 
-They are asyncio's own but for that, and most meet their fault only in the tests that
+They are asyncio's own but for that, where nothing else is said, and most meet their fault only in the tests that
 are meant to.
 """
 
@@ -9,6 +9,9 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+from asyncio import selector_events
+
+import trio_asyncio_c
 
 
 class Dropping(asyncio.SelectorEventLoop):
@@ -53,6 +56,14 @@ class Faulty(asyncio.SelectorEventLoop):
         if fault is not None and not was_run:
             fault()
         super().run_forever()
+
+
+class InheritedDatagrams(trio_asyncio_c.EventLoop):
+    """Ours, but datagrams are moved by asyncio's transports."""
+
+    _make_datagram_transport = (
+        selector_events.BaseSelectorEventLoop._make_datagram_transport
+    )
 
 
 def _nothing():

@@ -61,8 +61,10 @@ def verdicts(report):
 def test_our_loop(run, capsys):
     status, report = run("test_threads", "test_windows_utils")
     assert (status, report["failures"]) == (0, 0)
-    assert report["ours"]["facts"]["loop"] == "trio_asyncio_c.EventLoop"
-    assert report["plain"]["facts"]["loop"].startswith("asyncio.")
+    facts = report["ours"]["facts"]
+    assert (facts["loop"], facts["ours"]) == ("trio_asyncio_c.EventLoop", True)
+    facts = report["plain"]["facts"]
+    assert (facts["loop"][:8], facts["ours"]) == ("asyncio.", False)
     total = report["total"]
     tests = total["tests"] - 1
     assert tests >= 6  # and the other module, which is for Windows
@@ -74,6 +76,34 @@ def test_our_loop(run, capsys):
     assert "no failures beyond the list" in printed
     cells = next(line.split() for line in printed if line.startswith("test_threads"))
     assert cells[1:6] == [str(tests), "0", *[str(tests)] * 3]
+
+
+STREAMS = (
+    "test_streams.StreamTests.test_open_connection",
+    "test_streams.StreamTests.test_open_unix_connection",
+)
+DATAGRAMS = "test_events.EPollEventLoopTests.test_create_datagram_endpoint"
+
+
+def test_connections_of_our_loop_are_in_c(run, capsys):
+    status, report = run("--test", *STREAMS)
+    made = report["transports"]
+    assert status == 0
+    assert [*made["ours"]] == ["stream in C"]
+    assert made["ours"]["stream in C"] == made["plain"]["stream inherited"] >= 2
+    words = f"transports: stream {made['ours']['stream in C']} in C"
+    assert words in capsys.readouterr().out.splitlines()
+
+
+def test_connections_that_are_not_in_c(run):
+    loop = "_faulty_loops:InheritedDatagrams"
+    status, report = run("--test", DATAGRAMS, "--loop", loop)
+    assert (status, report["total"]["passed"]) == (1, 1)
+    inherited = report["transports"]["ours"]["datagram inherited"]
+    assert inherited == report["transports"]["plain"]["datagram inherited"] > 0
+    assert report["problems"] == [f"datagram transports: 0 in C, {inherited} inherited"]
+    # Of another loop it is not demanded.
+    assert run("--test", DATAGRAMS, "--loop", "_faulty_loops:BadAtSignals")[0] == 0
 
 
 def test_dropped_callbacks(run):
