@@ -14,19 +14,53 @@ tac_address_is_known(const struct sockaddr *address)
            || address->sa_family == AF_UNIX;
 }
 
-/* (host, port) or (host, port, flow, scope); the host without its zone. */
+/* A byte in decimal digits.  Returns the end of them. */
+static char *
+address_put_byte(char *at, unsigned byte)
+{
+    if (byte >= 100) {
+        *at++ = (char)('0' + byte / 100);
+    }
+    if (byte >= 10) {
+        *at++ = (char)('0' + byte / 10 % 10);
+    }
+    *at++ = (char)('0' + byte % 10);
+    return at;
+}
+
+/* (host, port).  By hand, for inet_ntop() takes longer than a whole datagram
+ * does otherwise. */
 static PyObject *
-address_of_ip(const struct sockaddr *address)
+address_of_ipv4(const struct sockaddr_in *in)
+{
+    char host[INET_ADDRSTRLEN], *end = host;
+    const unsigned char *bytes = (const unsigned char *)&in->sin_addr;
+    for (int i = 0; i < 4; i++) {
+        if (i != 0) {
+            *end++ = '.';
+        }
+        end = address_put_byte(end, bytes[i]);
+    }
+    Py_ssize_t len = end - host;
+    PyObject *text = PyUnicode_New(len, 127);
+    PyObject *port = PyLong_FromLong(ntohs(in->sin_port));
+    PyObject *pair = text == NULL || port == NULL ? NULL : PyTuple_New(2);
+    if (pair == NULL) {
+        Py_XDECREF(text);
+        Py_XDECREF(port);
+        return NULL;
+    }
+    memcpy(PyUnicode_DATA(text), host, (size_t)len);
+    PyTuple_SET_ITEM(pair, 0, text);
+    PyTuple_SET_ITEM(pair, 1, port);
+    return pair;
+}
+
+/* (host, port, flow, scope); the host without its zone. */
+static PyObject *
+address_of_ipv6(const struct sockaddr_in6 *in6)
 {
     char host[INET6_ADDRSTRLEN];
-    if (address->sa_family == AF_INET) {
-        const struct sockaddr_in *in = (const struct sockaddr_in *)address;
-        if (inet_ntop(AF_INET, &in->sin_addr, host, sizeof(host)) == NULL) {
-            return PyErr_SetFromErrno(PyExc_OSError);
-        }
-        return Py_BuildValue("si", host, (int)ntohs(in->sin_port));
-    }
-    const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)address;
     if (inet_ntop(AF_INET6, &in6->sin6_addr, host, sizeof(host)) == NULL) {
         return PyErr_SetFromErrno(PyExc_OSError);
     }
@@ -55,5 +89,7 @@ tac_address_object(const struct sockaddr *address, socklen_t len)
     if (address->sa_family == AF_UNIX) {
         return address_of_unix((const struct sockaddr_un *)address, len);
     }
-    return address_of_ip(address);
+    return address->sa_family == AF_INET
+               ? address_of_ipv4((const struct sockaddr_in *)address)
+               : address_of_ipv6((const struct sockaddr_in6 *)address);
 }

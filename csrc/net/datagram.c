@@ -4,6 +4,7 @@
 #include "base/compat.h"
 #include "net/address.h"
 #include "net/mmsg.h"
+#include "net/spare.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -42,17 +43,17 @@ datagram_reserve(struct tac_datagram_queue *queue)
 }
 
 int
-tac_datagram_push(struct tac_datagram_queue *queue, PyObject *data,
-                  PyObject *addr)
+tac_datagram_push(struct tac_datagram_queue *queue,
+                  const struct tac_datagram *datagram)
 {
     if (datagram_reserve(queue) < 0) {
-        Py_DECREF(data);
+        Py_DECREF(datagram->data);
+        Py_XDECREF(datagram->addr);
         return -1;
     }
-    queue->items[queue->head + queue->len] =
-        (struct tac_datagram){data, Py_XNewRef(addr)};
+    queue->items[queue->head + queue->len] = *datagram;
     queue->len++;
-    queue->size += PyBytes_GET_SIZE(data) + TAC_DATAGRAM_HEADER;
+    queue->size += PyBytes_GET_SIZE(datagram->data) + TAC_DATAGRAM_HEADER;
     return 0;
 }
 
@@ -108,46 +109,50 @@ datagram_buffer(TacState *state)
     return state->datagram_buffer;
 }
 
-/* The address of a sender as an object, the same one for the same sender.
- * Returns: new ref | NULL+exc. */
-static PyObject *
-datagram_sender(TacDatagram *d, const struct sockaddr *name, socklen_t len)
+/* Note the address of a sender, as the same object as that of the datagram
+ * before it if it is the same one.  0, or -1 with an exception. */
+static int
+datagram_set_sender(TacDatagram *d, struct tac_datagram *datagram,
+                    const struct sockaddr *name, socklen_t len)
 {
+    const struct tac_datagram *last =
+        d->in.len == 0 ? NULL : &d->in.items[d->in.head + d->in.len - 1];
+    const struct tac_datagram_ip *known =
+        last == NULL ? &d->known_name : &last->name;
     if (len == 0) {
-        Py_RETURN_NONE;
+        datagram->addr = Py_NewRef(Py_None);
     }
-    if (len > sizeof(d->known_name)) {
-        return tac_address_object(name, len);
+    else if (len == known->len && memcmp(name, &known->storage, len) == 0) {
+        datagram->addr = Py_NewRef(last == NULL ? d->known : last->addr);
+        datagram->name = *known;
     }
-    if (len != d->known_len || memcmp(name, &d->known_name, len) != 0) {
-        PyObject *known = tac_address_object(name, len);
-        if (known == NULL) {
-            return NULL;
+    else {
+        datagram->addr = tac_address_object(name, len);
+        if (len <= sizeof(datagram->name.storage)) {
+            datagram->name.len = len;
+            memcpy(&datagram->name.storage, name, len);
         }
-        Py_XSETREF(d->known, known);
-        memcpy(&d->known_name, name, len);
-        d->known_len = len;
     }
-    return Py_NewRef(d->known);
+    return datagram->addr == NULL ? -1 : 0;
 }
 
 static int
 datagram_keep(TacDatagram *d, const struct mmsghdr *message)
 {
-    PyObject *data =
-        PyBytes_FromStringAndSize(message->msg_hdr.msg_iov->iov_base,
-                                  (Py_ssize_t)message->msg_len);
-    PyObject *addr =
-        data == NULL ? NULL
-                     : datagram_sender(d, message->msg_hdr.msg_name,
-                                       message->msg_hdr.msg_namelen);
-    if (addr == NULL) {
-        Py_XDECREF(data);
+    const struct msghdr *head = &message->msg_hdr;
+    struct tac_datagram datagram = {
+        .data = tac_spare_take_copy(d->base.state, head->msg_iov->iov_base,
+                                    (Py_ssize_t)message->msg_len),
+    };
+    if (datagram.data == NULL
+        || datagram_set_sender(d, &datagram, head->msg_name,
+                               head->msg_namelen)
+               < 0)
+    {
+        Py_XDECREF(datagram.data);
         return -1;
     }
-    int rc = tac_datagram_push(&d->in, data, addr);
-    Py_DECREF(addr);
-    return rc;
+    return tac_datagram_push(&d->in, &datagram);
 }
 
 /* As many as there are, up to `count`.  How many, 0: none for now; or -1
@@ -235,19 +240,31 @@ datagram_is_quiet(const TacLoop *loop, struct datagram_moment before)
            && !loop->stopping && !loop->halted;
 }
 
+/* Most answers go to the sender of what was told last. */
+static void
+datagram_set_known(TacDatagram *d, const struct tac_datagram *datagram)
+{
+    if (d->known != datagram->addr) {
+        Py_XSETREF(d->known, Py_NewRef(datagram->addr));
+        d->known_name = datagram->name;
+    }
+}
+
 static int
 datagram_tell(TacDatagram *d)
 {
+    TacState *state = d->base.state;
     struct tac_datagram datagram = tac_datagram_pop(&d->in);
+    datagram_set_known(d, &datagram);
     PyObject *protocol = d->base.protocol == NULL
                              ? Py_NewRef(Py_None)
                              : Py_NewRef(d->base.protocol);
     PyObject *args[] = {protocol, datagram.data, datagram.addr};
     PyObject *result = PyObject_VectorcallMethod(
-        d->base.state->str_datagram_received, args,
+        state->str_datagram_received, args,
         3 | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL);
     Py_DECREF(protocol);
-    Py_DECREF(datagram.data);
+    tac_spare_give(state, datagram.data);
     Py_DECREF(datagram.addr);
     if (result == NULL) {
         return tac_transport_report_callback(&d->base, "_read_ready");
@@ -328,6 +345,7 @@ datagram_clear(TacTransport *t)
     Py_CLEAR(d->address);
     Py_CLEAR(d->errors);
     Py_CLEAR(d->known);
+    d->known_name.len = 0;
 }
 
 static Py_ssize_t

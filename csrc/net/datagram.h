@@ -34,9 +34,22 @@
 #define TAC_DATAGRAM_HEADER 0
 #endif
 
+/* An address of a family that is known here, as the kernel wants it. */
+struct tac_datagram_name {
+    socklen_t len;
+    struct sockaddr_storage storage;
+};
+
+/* The same if it is as short as an IP's. */
+struct tac_datagram_ip {
+    socklen_t len; /* 0: it is longer, or not known */
+    struct sockaddr_in6 storage;
+};
+
 struct tac_datagram {
     PyObject *data; /* owned: bytes */
     PyObject *addr; /* owned; of one to be sent NULL: to the peer */
+    struct tac_datagram_ip name; /* what `addr` is */
 };
 
 /* A queue: an array that moves to the front when it reaches the end. */
@@ -53,19 +66,12 @@ typedef struct TacDatagram {
     PyObject *address; /* owned or NULL: the only one that sendto() takes */
     PyObject *errors;  /* owned or NULL: a list of those to be told */
     struct tac_datagram_queue in, out;
-    PyObject *known;   /* owned or NULL: the address of `known_name` */
-    struct sockaddr_in6 known_name; /* that was received from last */
-    socklen_t known_len;
+    PyObject *known;   /* owned or NULL: the sender of the datagram that */
+    struct tac_datagram_ip known_name; /* was told last; its name */
     int family;
     int expected;      /* how many to ask the kernel for */
     bool connected;
 } TacDatagram;
-
-/* An address of a family that is known here, as the kernel wants it. */
-struct tac_datagram_name {
-    socklen_t len;
-    struct sockaddr_storage storage;
-};
 
 /* What a socket sends to `addr`.  1; 0: only a socket object can tell.
  * Python code: none. */
@@ -75,9 +81,10 @@ int tac_datagram_resolve(const TacDatagram *d, PyObject *addr,
 /* Take the oldest; the references go to the caller. */
 struct tac_datagram tac_datagram_pop(struct tac_datagram_queue *queue);
 
-/* Append; `data` is stolen, also on failure.  0, or -1 with MemoryError. */
-int tac_datagram_push(struct tac_datagram_queue *queue, PyObject *data,
-                      PyObject *addr);
+/* Append; the references are stolen, also on failure.  0, or -1 with
+ * MemoryError. */
+int tac_datagram_push(struct tac_datagram_queue *queue,
+                      const struct tac_datagram *datagram);
 
 /* Drop all, and the array.  Python code: dealloc of odd addresses. */
 void tac_datagram_clear_queue(struct tac_datagram_queue *queue);

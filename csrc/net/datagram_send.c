@@ -3,6 +3,7 @@
 
 #include "base/compat.h"
 #include "net/mmsg.h"
+#include "net/spare.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -105,9 +106,9 @@ int
 tac_datagram_resolve(const TacDatagram *d, PyObject *addr,
                      struct tac_datagram_name *name)
 {
-    if (addr == d->known && addr != NULL) { /* who was heard of last */
-        memcpy(&name->storage, &d->known_name, d->known_len);
-        name->len = d->known_len;
+    if (addr == d->known && d->known_name.len != 0) {
+        memcpy(&name->storage, &d->known_name.storage, d->known_name.len);
+        name->len = d->known_name.len;
         return 1;
     }
     switch (addr == NULL ? AF_UNSPEC : d->family) {
@@ -216,20 +217,24 @@ send_many(TacDatagram *d)
 {
     struct mmsghdr messages[TAC_DATAGRAM_BATCH];
     struct iovec iov[TAC_DATAGRAM_BATCH];
-    struct tac_datagram_name names[TAC_DATAGRAM_BATCH];
+    struct tac_datagram_name names[TAC_DATAGRAM_BATCH]; /* if need be */
     int count = 0, fd = tac_transport_fd(&d->base);
     while (count < TAC_DATAGRAM_BATCH && count < d->out.len) {
-        const struct tac_datagram *datagram =
-            &d->out.items[d->out.head + count];
-        struct tac_datagram_name *name = &names[count];
-        if (!tac_datagram_resolve(d, datagram->addr, name)) {
-            break;
+        struct tac_datagram *datagram = &d->out.items[d->out.head + count];
+        void *name = &datagram->name.storage;
+        socklen_t len = datagram->name.len;
+        if (len == 0) {
+            if (!tac_datagram_resolve(d, datagram->addr, &names[count])) {
+                break;
+            }
+            name = &names[count].storage;
+            len = names[count].len;
         }
         iov[count].iov_base = PyBytes_AS_STRING(datagram->data);
         iov[count].iov_len = (size_t)PyBytes_GET_SIZE(datagram->data);
         messages[count].msg_hdr = (struct msghdr){
-            .msg_name = &name->storage,
-            .msg_namelen = name->len,
+            .msg_name = name,
+            .msg_namelen = len,
             .msg_iov = &iov[count],
             .msg_iovlen = 1,
         };
@@ -276,7 +281,7 @@ send_forget(TacDatagram *d, int count)
 {
     for (; count > 0 && d->out.len != 0; count--) {
         struct tac_datagram datagram = tac_datagram_pop(&d->out);
-        Py_DECREF(datagram.data);
+        tac_spare_give(d->base.state, datagram.data);
         Py_XDECREF(datagram.addr);
     }
 }
@@ -455,34 +460,47 @@ send_check_address(TacDatagram *d, PyObject **addr)
     return 0;
 }
 
-/* Append to what waits.  0, or -1 with an exception. */
+/* Append to what waits; `name` (or NULL) is what `addr` is.  0, or -1 with
+ * an exception. */
 static int
-send_queue(TacDatagram *d, PyObject *data, PyObject *addr)
+send_queue(TacDatagram *d, PyObject *data, PyObject *addr,
+           const struct tac_datagram_name *name)
 {
-    PyObject *bytes = PyBytes_CheckExact(data) ? Py_NewRef(data)
-                                               : PyBytes_FromObject(data);
-    return bytes == NULL ? -1 : tac_datagram_push(&d->out, bytes, addr);
+    struct tac_datagram datagram = {
+        .data = PyBytes_CheckExact(data) ? Py_NewRef(data)
+                                         : PyBytes_FromObject(data),
+    };
+    if (datagram.data == NULL) {
+        return -1;
+    }
+    datagram.addr = Py_XNewRef(addr);
+    if (name != NULL && name->len <= sizeof(datagram.name.storage)) {
+        datagram.name.len = name->len;
+        memcpy(&datagram.name.storage, &name->storage, name->len);
+    }
+    return tac_datagram_push(&d->out, &datagram);
 }
 
 /* May it wait for the end of the batch?  Another one was sent in it then,
  * and its address is known to be good. */
 static bool
-send_may_gather(TacDatagram *d, PyObject *data, PyObject *addr)
+send_may_gather(TacDatagram *d, PyObject *data, PyObject *addr,
+                struct tac_datagram_name *name)
 {
-    struct tac_datagram_name name;
     return tac_list_is_linked(&d->base.flush.node) && PyBytes_CheckExact(data)
            && PyBytes_GET_SIZE(data) <= SEND_GATHER_BYTES
-           && d->base.conn_lost == 0 && tac_datagram_resolve(d, addr, &name);
+           && d->base.conn_lost == 0 && tac_datagram_resolve(d, addr, name);
 }
 
 static int
-send_gather(TacDatagram *d, PyObject *data, PyObject *addr)
+send_gather(TacDatagram *d, PyObject *data, PyObject *addr,
+            const struct tac_datagram_name *name)
 {
     TacTransport *t = &d->base;
     if (PySys_Audit("socket.sendto", "OO",
                     t->sock == NULL ? Py_None : t->sock, addr)
             < 0
-        || send_queue(d, data, addr) < 0)
+        || send_queue(d, data, addr, name) < 0)
     {
         return tac_datagram_tell_error(
             d, "Fatal write error on datagram transport");
@@ -508,7 +526,7 @@ send_now(TacDatagram *d, PyObject *data, PyObject *addr)
             d, "Fatal write error on datagram transport");
     }
     if (sent == 0) {
-        if (send_queue(d, data, addr) < 0 || send_wait(d) < 0) {
+        if (send_queue(d, data, addr, NULL) < 0 || send_wait(d) < 0) {
             return -1;
         }
         return tac_transport_maybe_pause(t);
@@ -548,9 +566,10 @@ tac_datagram_sendto(TacDatagram *d, PyObject *data, PyObject *addr)
     }
     PyObject *to = d->connected ? NULL : addr;
     Py_INCREF(d);
+    struct tac_datagram_name name;
     int rc;
-    if (send_may_gather(d, data, to)) {
-        rc = send_gather(d, data, to);
+    if (send_may_gather(d, data, to, &name)) {
+        rc = send_gather(d, data, to, &name);
     }
     else {
         rc = tac_transport_flush(t);

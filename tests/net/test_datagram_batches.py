@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import ipaddress
 import socket
@@ -405,3 +406,42 @@ def test_sockets_of_other_kinds():
     loop = EventLoop()
     assert loop.run_until_complete(kinds()).__module__ == "asyncio.selector_events"
     loop.close()
+
+
+SENDERS = ["127.0.0.1", "127.0.0.10", "127.1.99.100", "127.255.255.254"]
+
+
+def test_answers_among_many_reach_who_asked():
+    """To the sender of what is being told, and to one that was heard of before."""
+
+    async def program(loop, seen):
+        class Answering(Datagrams):
+            first = None
+
+            def datagram_received(self, data, addr):
+                super().datagram_received(data, addr)
+                self.first = self.first or addr
+                self.transport.sendto(b"yours " + data, addr)
+                self.transport.sendto(b"another's " + data, self.first)
+                self.transport.sendto(b"equal " + data, tuple(list(addr)))
+
+        async with endpoint(Answering) as (transport, protocol):
+            with contextlib.ExitStack() as stack:
+                peers = [
+                    stack.enter_context(socket.socket(type=socket.SOCK_DGRAM))
+                    for _ in SENDERS
+                ]
+                for peer, host in zip(peers, SENDERS):
+                    peer.setblocking(False)
+                    peer.bind((host, 0))
+                for i in range(3):
+                    for peer in peers:
+                        peer.sendto(b"%d" % i, address_of(transport))
+                await protocol.until_received(3 * len(peers))
+                right = [peer.getsockname() for peer in peers]
+                seen.append([addr for _, addr in protocol.received] == 3 * right)
+                for peer in peers:
+                    count = 6 + 3 * len(peers) * (peer is peers[0])
+                    seen.append([await loop.sock_recv(peer, 99) for _ in range(count)])
+
+    assert on_both(program)[0] is True
