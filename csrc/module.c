@@ -38,6 +38,7 @@
 #include "net/datagram.h"
 #include "net/pipe.h"
 #include "net/spare.h"
+#include "net/server.h"
 #include "net/stream.h"
 #include "net/tls.h"
 
@@ -258,6 +259,7 @@ static const module_add_fn module_parts[] = {
     tac_sockcall_add_types,
     tac_sock_add_methods,
     tac_stream_add_types,
+    tac_server_add_functions,
     tac_listener_add_types,
     tac_connect_add_types,
     tac_feed_add_functions,

@@ -67,7 +67,8 @@ struct tac_spare {
     X(_stream_reader_wr) X(_eof) X(_buffer) X(_waiter) X(cancelled)         \
     X(_limit) X(_transport) X(_paused) X(pause_reading)                     \
     X(_sslobj) X(pending) X(read) X(write) X(join) X(_write_backlog) \
-    X(error_received) X(datagram_received) X(_describe) X(socket)
+    X(error_received) X(datagram_received) X(_describe) X(socket)        \
+    X(_sockets) X(_clients) X(_remove) X(_pending_removals)
 
 /* X(name): classes of trio_asyncio_c._exceptions, state->exc_<name>. */
 #define TAC_EXCEPTIONS(X)                                                 \
@@ -97,6 +98,7 @@ struct tac_spare {
     X(fd_watch) X(executor_job) X(waiter) X(trio_call) X(aio_step)          \
     X(aio_task) X(aio_future) X(sock_call) X(socket) X(thread_handle)        \
     X(stream) X(stream_transport) X(listener) X(connecting)                 \
+    X(aio_server) X(aio_weakset) \
     X(aio_reader_protocol) X(aio_reader) X(tls) X(tls_transport) \
     X(datagram) X(datagram_transport) \
     X(pipe) X(read_pipe_transport) X(write_pipe_transport)
@@ -119,6 +121,7 @@ struct tac_spare {
     X(socket_connect)      /* its connect(); with that, NULL until known, */ \
     X(aio_connect_methods) /* what _learn_connect() was told */           \
     X(aio_connect_options)                                                \
+    X(aio_server_attach) X(aio_server_detach)                             \
     X(aio_base_events_dict)                                               \
     X(aio_base_loop)       /* asyncio.BaseEventLoop */                    \
     X(aio_base_time)       /* its time(), unpatched */                    \

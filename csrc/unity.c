@@ -75,6 +75,7 @@
 #include "net/pipe.c"
 #include "net/pipe_type.c"
 #include "net/spare.c"
+#include "net/server.c"
 #include "net/stream.c"
 #include "net/stream_read.c"
 #include "net/stream_type.c"

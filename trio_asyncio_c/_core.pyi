@@ -936,6 +936,7 @@ def _connected_transport(
     waiter: asyncio.Future[None],
     /,
 ) -> Any: ...
+def _learn_server(server: type, weakset: type, /) -> None: ...
 def _learn_connect(
     methods: tuple[Any, ...],
     options: dict[str, Any],

@@ -13,6 +13,7 @@ import inspect
 import os
 import socket
 import stat
+import weakref
 from asyncio import base_events, futures, selector_events, trsock, unix_events
 from typing import TYPE_CHECKING, Any
 
@@ -112,6 +113,8 @@ def _make_stream_transport() -> Any:
 
 
 StreamTransport: Any = _make_stream_transport()
+if "_clients" in base_events.Server.__init__.__code__.co_names:  # from 3.13 on
+    _core._learn_server(base_events.Server, weakref.WeakSet)
 _core._learn_streams(asyncio.StreamReaderProtocol, asyncio.StreamReader)
 
 

@@ -3,21 +3,11 @@
 
 #include "base/compat.h"
 #include "net/address.h"
+#include "net/server.h"
 
 #include <netinet/tcp.h>
 #include <string.h>
 #include <unistd.h>
-
-static int
-stream_call_server(TacStream *s, PyObject *server, PyObject *name)
-{
-    PyObject *args[] = {server, s->base.transport};
-    size_t nargs = s->base.state->server_takes_transport ? 2 : 1;
-    PyObject *result = PyObject_VectorcallMethod(
-        name, args, nargs | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL);
-    Py_XDECREF(result);
-    return result == NULL ? -1 : 0;
-}
 
 static int
 stream_leave_server(TacStream *s)
@@ -27,7 +17,7 @@ stream_leave_server(TacStream *s)
         return 0;
     }
     s->server = NULL;
-    int rc = stream_call_server(s, server, s->base.state->str__detach);
+    int rc = tac_server_detach(s->base.state, server, s->base.transport);
     Py_DECREF(server);
     return rc;
 }
@@ -192,7 +182,8 @@ stream_begin(TacStream *s, const struct tac_transport_spec *spec)
     if (tac_transport_enter(&s->base, spec->protocol) < 0
         || tac_transport_enter_table(&s->base) < 0
         || (s->server != NULL
-            && stream_call_server(s, s->server, s->base.state->str__attach)
+            && tac_server_attach(s->base.state, s->server,
+                                 s->base.transport)
                    < 0))
     {
         return -1;

@@ -1071,3 +1071,25 @@ def test_a_factory_may_be_anything_that_can_be_called():
             await end(server)
 
     on_both(program)
+
+
+@pytest.mark.parametrize("name", ["_attach", "_detach"])
+def test_a_server_that_counts_in_its_own_way(name, monkeypatch):
+    original = getattr(asyncio.base_events.Server, name)
+
+    async def program(loop, seen):
+        def counting(server, *args):
+            seen.append(name)
+            return original(server, *args)
+
+        monkeypatch.setattr(asyncio.base_events.Server, name, counting)
+        server = await loop.create_server(asyncio.Protocol, "127.0.0.1", 0)
+        address = server.sockets[0].getsockname()
+        transport, protocol = await loop.create_connection(Recorder, *address)
+        transport.close()
+        await protocol.until("lost")
+        server.close()
+        await server.wait_closed()
+        monkeypatch.undo()
+
+    assert name in on_both(program)
