@@ -917,6 +917,7 @@ class Listener:
         server: Any,
         backlog: int,
         fallback: Callable[[], object],
+        begin: Callable[[Connecting], object] | None = None,
     ) -> Self: ...
     def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
 
@@ -933,7 +934,8 @@ def _connected_transport(
     loop: LoopCore,
     connecting: Connecting,
     protocol: Any,
-    waiter: asyncio.Future[None],
+    waiter: asyncio.Future[None] | None,
+    server: Any,
     /,
 ) -> Any: ...
 def _learn_server(server: type, weakset: type, /) -> None: ...

@@ -26,6 +26,7 @@ from ._clock import SystemClock
 from ._executor import TrioExecutor
 from ._selector import LoopSelector
 from ._transports import (
+    TLS_ACCEPTING,
     DatagramTransport,
     ReadPipeTransport,
     StreamTransport,
@@ -340,7 +341,7 @@ class EventLoop(_core.LoopCore, asyncio.SelectorEventLoop):
             )
         protocol = protocol_factory()
         waiter = self.create_future()
-        transport = _core._connected_transport(self, connecting, protocol, waiter)
+        transport = _core._connected_transport(self, connecting, protocol, waiter, None)
         try:
             await waiter
         except BaseException:
@@ -823,6 +824,7 @@ def _learn_connect() -> None:
 
 
 _learn_connect()
+TLS_ACCEPTING["_make_ssl_transport"] = EventLoop._make_ssl_transport
 
 
 def new_event_loop(*, clock: Clock | None = None) -> EventLoop:

@@ -28,6 +28,7 @@ __all__ = [
     "takes_pipe",
     "DatagramTransport",
     "StreamTransport",
+    "TLS_ACCEPTING",
     "make_listener",
     "takes_datagrams",
 ]
@@ -202,12 +203,56 @@ _ACCEPTING = {
 }
 
 
-def _is_replaced(loop: EventLoop) -> bool:
+# The same of those that accept for TLS; the loop adds what it has.
+TLS_ACCEPTING = {**_ACCEPTING}
+
+
+def _is_replaced(loop: EventLoop, methods: dict[str, Any]) -> bool:
     """Whether somebody has an accept loop of their own, on `loop` or in its class."""
     return any(
         getattr(getattr(loop, name), "__func__", None) is not method
-        for name, method in _ACCEPTING.items()
+        for name, method in methods.items()
     )
+
+
+async def _accept_tls(
+    loop: EventLoop,
+    connection: _core.Connecting,
+    factory: Any,
+    sslcontext: Any,
+    server: Any,
+    handshake_timeout: float | None,
+    shutdown_timeout: float | None,
+) -> None:
+    """Be the Task of a connection to a TLS server until its handshake is done."""
+    from ._tls import TlsProtocol
+
+    protocol = transport = None
+    try:
+        protocol = factory()
+        waiter: Any = loop.create_future()
+        tls: Any = TlsProtocol(
+            loop,
+            protocol,
+            sslcontext,
+            waiter,
+            server_side=True,
+            ssl_handshake_timeout=handshake_timeout,
+            ssl_shutdown_timeout=shutdown_timeout,
+        )
+        _core._connected_transport(loop, connection, tls, None, server)
+        transport = tls._app_transport
+        try:
+            await waiter
+        except BaseException:
+            transport.close()
+            waiter = None  # its exception has this frame's traceback
+            raise
+    except (SystemExit, KeyboardInterrupt):
+        raise
+    except BaseException as exc:
+        if loop.get_debug():
+            _report_accept(loop, exc, protocol, transport)
 
 
 def make_listener(
@@ -222,22 +267,30 @@ def make_listener(
     context: Any = None,
 ) -> Any:
     """Return what accepts for a listening socket in C, or None where the inherited code
-    has to: for TLS, objects that are no `socket.socket`, a context that is given.
+    has to: for objects that are no `socket.socket`, a context that is given.
 
     Args: as of the loop's ``_start_serving``.
     """
     if (
-        sslcontext
+        StreamTransport is None
         or context is not None
         or type(sock) is not socket.socket
-        or _is_replaced(loop)
+        or _is_replaced(loop, TLS_ACCEPTING if sslcontext else _ACCEPTING)
     ):
         return None
+    timeouts = handshake_timeout, shutdown_timeout
 
     def fallback() -> None:
-        loop._accept_connection(factory, sock, sslcontext, server, backlog)
+        loop._accept_connection(factory, sock, sslcontext, server, backlog, *timeouts)
 
-    return _core.Listener(loop, factory, sock, server, backlog, fallback)
+    def begin(connection: _core.Connecting) -> None:
+        loop.create_task(
+            _accept_tls(loop, connection, factory, sslcontext, server, *timeouts)
+        )
+
+    return _core.Listener(
+        loop, factory, sock, server, backlog, fallback, begin if sslcontext else None
+    )
 
 
 def _log_transport(transport: Any, what: str) -> None:

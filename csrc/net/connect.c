@@ -20,7 +20,12 @@
 typedef struct {
     PyObject_HEAD
     TacState *state; /* borrowed: the type holds the module */
-    struct sockaddr_in6 address; /* or a sockaddr_in */
+    union {
+        struct sockaddr any;
+        struct sockaddr_in in;
+        struct sockaddr_in6 in6;
+        struct sockaddr_storage storage;
+    } address;           /* of the peer */
     socklen_t address_len;
     int fd;              /* owned; -1: somebody else's */
     char is_connected;
@@ -116,7 +121,8 @@ connect_is_plain(TacState *state, TacLoop *loop, PyObject *options)
 static bool
 connect_read_host(TacConnecting *c, PyObject *host, int port)
 {
-    struct sockaddr_in *in = (struct sockaddr_in *)&c->address;
+    struct sockaddr_in *in = &c->address.in;
+    struct sockaddr_in6 *in6 = &c->address.in6;
     char back[INET6_ADDRSTRLEN];
     Py_ssize_t len;
     const char *text = PyUnicode_AsUTF8AndSize(host, &len);
@@ -134,15 +140,16 @@ connect_read_host(TacConnecting *c, PyObject *host, int port)
                && inet_ntop(AF_INET, &in->sin_addr, back, sizeof(back))
                && strcmp(text, back) == 0;
     }
-    if (inet_pton(AF_INET6, text, &c->address.sin6_addr) != 1) {
+    memset(in6, 0, sizeof(*in6));
+    if (inet_pton(AF_INET6, text, &in6->sin6_addr) != 1) {
         return false;
     }
-    c->address.sin6_family = AF_INET6;
-    c->address.sin6_port = htons((uint16_t)port);
-    c->address_len = sizeof(c->address);
-    return !IN6_IS_ADDR_UNSPECIFIED(&c->address.sin6_addr)
-           && !IN6_IS_ADDR_LINKLOCAL(&c->address.sin6_addr)
-           && inet_ntop(AF_INET6, &c->address.sin6_addr, back, sizeof(back))
+    in6->sin6_family = AF_INET6;
+    in6->sin6_port = htons((uint16_t)port);
+    c->address_len = sizeof(*in6);
+    return !IN6_IS_ADDR_UNSPECIFIED(&in6->sin6_addr)
+           && !IN6_IS_ADDR_LINKLOCAL(&in6->sin6_addr)
+           && inet_ntop(AF_INET6, &in6->sin6_addr, back, sizeof(back))
            && strcmp(text, back) == 0;
 }
 
@@ -164,8 +171,10 @@ connect_read_address(TacConnecting *c, PyObject *host, PyObject *port)
 static PyObject *
 connect_address(TacConnecting *c)
 {
-    return tac_address_object((struct sockaddr *)&c->address,
-                              c->address_len);
+    if (!tac_address_is_known(&c->address.any)) {
+        Py_RETURN_NONE;
+    }
+    return tac_address_object(&c->address.any, c->address_len);
 }
 
 /* For Py_BuildValue: only made if somebody audits. */
@@ -178,7 +187,7 @@ connect_audited_address(void *c)
 static int
 connect_open(TacConnecting *c)
 {
-    int family = c->address.sin6_family, type = SOCK_STREAM;
+    int family = c->address.any.sa_family, type = SOCK_STREAM;
     if (PySys_Audit("socket.__new__", "Oiii", c, family, type, IPPROTO_TCP)
         < 0)
     {
@@ -230,7 +239,7 @@ connect_failed(TacConnecting *c, int error)
 static int
 connect_begin(TacConnecting *c)
 {
-    const struct sockaddr *address = (struct sockaddr *)&c->address;
+    const struct sockaddr *address = &c->address.any;
     if (connect(c->fd, address, c->address_len) == 0) {
         c->is_connected = true;
         return 0;
@@ -247,6 +256,36 @@ connect_begin(TacConnecting *c)
         return 0;
     }
     return connect_failed(c, errno);
+}
+
+static TacConnecting *
+connect_new(TacState *state, int fd)
+{
+    PyTypeObject *type = state->connecting_type;
+    TacConnecting *c = (TacConnecting *)type->tp_alloc(type, 0);
+    if (c != NULL) {
+        c->state = state;
+        c->fd = fd;
+    }
+    return c;
+}
+
+PyObject *
+tac_connect_accepted(TacState *state, int fd, const struct sockaddr *peer,
+                     socklen_t len)
+{
+    TacConnecting *c = connect_new(state, fd);
+    if (c == NULL) {
+        (void)close(fd);
+        return NULL;
+    }
+    if (len > sizeof(c->address)) {
+        len = sizeof(c->address);
+    }
+    memcpy(&c->address, peer, len);
+    c->address_len = len;
+    c->is_connected = true;
+    return (PyObject *)c;
 }
 
 /* The functions ------------------------------------------------------------- */
@@ -274,13 +313,10 @@ connect_begin_function(PyObject *module, PyObject *const *args,
     if (plain <= 0) {
         return plain < 0 ? NULL : Py_NewRef(Py_None);
     }
-    PyTypeObject *type = state->connecting_type;
-    TacConnecting *c = (TacConnecting *)type->tp_alloc(type, 0);
+    TacConnecting *c = connect_new(state, -1);
     if (c == NULL) {
         return NULL;
     }
-    c->state = state;
-    c->fd = -1;
     if (!connect_read_address(c, args[1], args[2])) {
         Py_DECREF(c);
         Py_RETURN_NONE;
@@ -295,20 +331,22 @@ connect_begin_function(PyObject *module, PyObject *const *args,
 }
 
 PyDoc_STRVAR(connect_transport_doc,
-"_connected_transport($module, loop, connecting, protocol, waiter, /)\n--\n\n"
-"Return a stream transport of a connection that is made; once.");
+"_connected_transport($module, loop, connecting, protocol, waiter, server,\n"
+"                     /)\n--\n\n"
+"Return a stream transport of a connection that is made; once. waiter, server:\n"
+"may be None.");
 
 static PyObject *
 connect_transport_function(PyObject *module, PyObject *const *args,
                            Py_ssize_t nargs)
 {
     TacState *state = tac_state_of_module(module);
-    if (nargs != 4 || !PyObject_TypeCheck(args[0], state->loop_type)
+    if (nargs != 5 || !PyObject_TypeCheck(args[0], state->loop_type)
         || !Py_IS_TYPE(args[1], state->connecting_type))
     {
         PyErr_SetString(PyExc_TypeError,
                         "_connected_transport() needs a loop, a Connecting, a "
-                        "protocol and a Future");
+                        "protocol, a Future and a server");
         return NULL;
     }
     TacConnecting *c = (TacConnecting *)args[1];
@@ -320,11 +358,12 @@ connect_transport_function(PyObject *module, PyObject *const *args,
     if (transport == NULL) {
         return NULL;
     }
-    struct sockaddr *address = (struct sockaddr *)&c->address;
+    struct sockaddr *address = &c->address.any;
     struct tac_transport_spec spec = {
         .loop = (TacLoop *)args[0],
         .protocol = args[2],
-        .waiter = args[3],
+        .waiter = args[3] == Py_None ? NULL : args[3],
+        .server = args[4] == Py_None ? NULL : args[4],
         .fd = c->fd,
         .family = address->sa_family,
     };

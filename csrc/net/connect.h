@@ -14,6 +14,13 @@
 
 #include "state.h"
 
+#include <sys/socket.h>
+
+/* The same of a connection that was accepted (the fd is stolen).  Returns:
+ * new ref | NULL+exc. */
+PyObject *tac_connect_accepted(TacState *state, int fd,
+                               const struct sockaddr *peer, socklen_t len);
+
 int tac_connect_add_types(PyObject *module, TacState *state);
 
 #endif

@@ -3,6 +3,7 @@
 
 #include "base/args.h"
 #include "base/compat.h"
+#include "net/connect.h"
 #include "net/stream.h"
 
 #include <errno.h>
@@ -20,6 +21,7 @@ typedef struct {
     PyObject *sock;
     PyObject *server;   /* or NULL */
     PyObject *fallback; /* the inherited accept loop */
+    PyObject *begin;    /* NULL, or what is called with each connection */
     long backlog;
 } TacListener;
 
@@ -47,6 +49,22 @@ listener_failed(TacListener *listener, PyObject *protocol,
         protocol == NULL ? Py_None : protocol,
         transport == NULL ? Py_None : transport, NULL);
     Py_DECREF(exc);
+    Py_XDECREF(result);
+    return result == NULL ? -1 : 0;
+}
+
+/* Hand a connection (the fd is stolen) to a function.  0, or -1 with an
+ * exception. */
+static int
+listener_hand_over(TacListener *listener, int fd,
+                   const struct sockaddr *peer, socklen_t len)
+{
+    PyObject *conn = tac_connect_accepted(listener->state, fd, peer, len);
+    PyObject *begin = Py_NewRef(listener->begin);
+    PyObject *result =
+        conn == NULL ? NULL : PyObject_CallOneArg(begin, conn);
+    Py_DECREF(begin);
+    Py_XDECREF(conn);
     Py_XDECREF(result);
     return result == NULL ? -1 : 0;
 }
@@ -121,11 +139,10 @@ listener_accept_one(TacListener *listener)
     }
     int conn = listener_accept(fd, (struct sockaddr *)&peer, &len);
     if (conn >= 0) {
-        return listener_connect(listener, conn, (struct sockaddr *)&peer,
-                                len)
-                       < 0
-                   ? -1
-                   : 1;
+        int rc = (listener->begin != NULL ? listener_hand_over
+                                          : listener_connect)(
+            listener, conn, (struct sockaddr *)&peer, len);
+        return rc < 0 ? -1 : 1;
     }
     if (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR) {
         return 0;
@@ -172,15 +189,15 @@ static PyObject *
 listener_tp_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
     TacState *state = PyType_GetModuleState(type);
-    PyObject *loop, *factory, *sock, *server, *fallback;
+    PyObject *loop, *factory, *sock, *server, *fallback, *begin = Py_None;
     long backlog;
-    static const char *const names[] = {"loop",   "factory", "sock",
-                                        "server", "backlog", "fallback",
-                                        NULL};
+    static const char *const names[] = {
+        "loop", "factory", "sock", "server", "backlog", "fallback", "begin",
+        NULL};
     if (!PyArg_ParseTupleAndKeywords(
-            args, kwargs, "O!OO!OlO:Listener", (char **)names,
+            args, kwargs, "O!OO!OlO|O:Listener", (char **)names,
             state->loop_type, &loop, &factory, state->socket_type, &sock,
-            &server, &backlog, &fallback)) {
+            &server, &backlog, &fallback, &begin)) {
         return NULL;
     }
     if (state->stream_transport_type == NULL) {
@@ -199,6 +216,7 @@ listener_tp_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
     listener->sock = Py_NewRef(sock);
     listener->server = server == Py_None ? NULL : Py_NewRef(server);
     listener->fallback = Py_NewRef(fallback);
+    listener->begin = begin == Py_None ? NULL : Py_NewRef(begin);
     listener->backlog = backlog + (PY_VERSION_HEX >= 0x030E0000);
     return (PyObject *)listener;
 }
@@ -212,6 +230,7 @@ listener_tp_traverse(TacListener *listener, visitproc visit, void *arg)
     Py_VISIT(listener->sock);
     Py_VISIT(listener->server);
     Py_VISIT(listener->fallback);
+    Py_VISIT(listener->begin);
     return 0;
 }
 
@@ -221,6 +240,7 @@ listener_tp_clear(TacListener *listener)
     Py_CLEAR(listener->factory);
     Py_CLEAR(listener->server);
     Py_CLEAR(listener->fallback);
+    Py_CLEAR(listener->begin);
     return 0;
 }
 
@@ -237,9 +257,11 @@ listener_tp_dealloc(TacListener *listener)
 }
 
 PyDoc_STRVAR(listener_doc,
-"Listener(loop, factory, sock, server, backlog, fallback)\n--\n\n"
+"Listener(loop, factory, sock, server, backlog, fallback, begin=None)\n"
+"--\n\n"
 "Called without arguments when `sock` can accept; fallback: what does so for\n"
-"all that is out of the ordinary.");
+"all that is out of the ordinary. begin: called with a Connecting for each\n"
+"connection, which becomes a transport else.");
 
 static PyMemberDef listener_members[] = {
     {"__vectorcalloffset__", T_PYSSIZET, offsetof(TacListener, vectorcall),
