@@ -177,9 +177,10 @@ datagram_fill(TacDatagram *d, int count, size_t slot)
     }
     int got = -1;
     if (fd >= 0) {
-        do {
-            got = tac_recvmmsg(fd, messages, count);
-        } while (got < 0 && errno == EINTR && PyErr_CheckSignals() == 0);
+        got = tac_recvmmsg(fd, messages, count);
+    }
+    if (got < 0) {
+        tac_transport_see_signals();
     }
     if (got < 0 && !PyErr_Occurred()) {
         if (errno == EAGAIN || errno == EWOULDBLOCK) {

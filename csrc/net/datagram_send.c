@@ -167,10 +167,11 @@ send_by_name(TacDatagram *d, PyObject *data,
         name->len == 0 ? NULL : (const struct sockaddr *)&name->storage;
     Py_ssize_t sent = -1;
     if (fd >= 0) {
-        do {
-            sent = sendto(fd, view.buf, (size_t)view.len, MSG_NOSIGNAL, to,
-                          name->len);
-        } while (sent < 0 && errno == EINTR && PyErr_CheckSignals() == 0);
+        sent = sendto(fd, view.buf, (size_t)view.len, MSG_NOSIGNAL, to,
+                      name->len);
+    }
+    if (sent < 0) {
+        tac_transport_see_signals();
     }
     int error = errno;
     PyBuffer_Release(&view);
@@ -208,6 +209,19 @@ send_one(TacDatagram *d, PyObject *data, PyObject *addr)
     return send_by_name(d, data, &name);
 }
 
+/* The oldest; as send_one().  What runs meanwhile may empty the queue. */
+static int
+send_first(TacDatagram *d)
+{
+    struct tac_datagram first = d->out.items[d->out.head];
+    Py_INCREF(first.data);
+    Py_XINCREF(first.addr);
+    int rc = send_one(d, first.data, first.addr);
+    Py_DECREF(first.data);
+    Py_XDECREF(first.addr);
+    return rc;
+}
+
 /* Sending several --------------------------------------------------------- */
 
 /* How many of the oldest were sent, 0: none for now; or -1 with an
@@ -242,13 +256,13 @@ send_many(TacDatagram *d)
     }
     int sent = -1;
     if (count == 0) {
-        return send_one(d, d->out.items[d->out.head].data,
-                        d->out.items[d->out.head].addr);
+        return send_first(d);
     }
     if (fd >= 0) {
-        do {
-            sent = tac_sendmmsg(fd, messages, count);
-        } while (sent < 0 && errno == EINTR && PyErr_CheckSignals() == 0);
+        sent = tac_sendmmsg(fd, messages, count);
+    }
+    if (sent < 0) {
+        tac_transport_see_signals();
     }
     if (sent < 0 && !PyErr_Occurred()) {
         if (errno == EAGAIN || errno == EWOULDBLOCK) {
@@ -264,16 +278,8 @@ send_many(TacDatagram *d)
 static int
 send_next(TacDatagram *d)
 {
-    if (d->connected || d->family == AF_UNIX) {
-        struct tac_datagram first = d->out.items[d->out.head];
-        Py_INCREF(first.data);
-        Py_XINCREF(first.addr);
-        int rc = send_one(d, first.data, first.addr);
-        Py_DECREF(first.data);
-        Py_XDECREF(first.addr);
-        return rc;
-    }
-    return send_many(d);
+    return d->connected || d->family == AF_UNIX ? send_first(d)
+                                                : send_many(d);
 }
 
 static void

@@ -43,10 +43,10 @@ tac_pipe_close(TacPipe *p, PyObject *exc)
 static Py_ssize_t
 pipe_read_some(TacPipe *p, char *buffer, Py_ssize_t size)
 {
-    Py_ssize_t got;
-    do {
-        got = read(p->base.fd, buffer, (size_t)size);
-    } while (got < 0 && errno == EINTR && PyErr_CheckSignals() == 0);
+    Py_ssize_t got = read(p->base.fd, buffer, (size_t)size);
+    if (got < 0) {
+        tac_transport_see_signals();
+    }
     return got;
 }
 
@@ -169,27 +169,26 @@ pipe_write_vector(TacPipe *p, const struct iovec *iov, int count,
                   Py_ssize_t size)
 {
     Py_ssize_t sent;
-    int fd = p->base.fd, error = 0;
-    do {
-        if (size < PIPE_FLUSH_BYTES) {
-            sent = writev(fd, iov, count);
-            error = errno;
-        }
-        else {
-            Py_BEGIN_ALLOW_THREADS
-            sent = writev(fd, iov, count);
-            error = errno;
-            Py_END_ALLOW_THREADS
-        }
-    } while (sent < 0 && error == EINTR && PyErr_CheckSignals() == 0);
+    int fd = p->base.fd;
+    if (size < PIPE_FLUSH_BYTES) {
+        sent = writev(fd, iov, count);
+    }
+    else {
+        int error;
+        Py_BEGIN_ALLOW_THREADS
+        sent = writev(fd, iov, count);
+        error = errno;
+        Py_END_ALLOW_THREADS
+        errno = error;
+    }
     if (sent >= 0) {
         return sent;
     }
+    tac_transport_see_signals();
     if (!PyErr_Occurred()) {
-        if (error == EAGAIN || error == EWOULDBLOCK) {
+        if (errno == EAGAIN || errno == EWOULDBLOCK) {
             return 0;
         }
-        errno = error;
         PyErr_SetFromErrno(PyExc_OSError);
     }
     return -1;

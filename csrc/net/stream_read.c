@@ -32,20 +32,21 @@ read_some(TacStream *s, struct iovec *iov, int count, bool may_take_long)
     if (fd < 0) {
         return -1;
     }
-    do {
-        if (!may_take_long) {
-            got = count == 1 ? recv(fd, iov[0].iov_base, iov[0].iov_len, 0)
-                             : recvmsg(fd, &message, 0);
-        }
-        else {
-            int error;
-            Py_BEGIN_ALLOW_THREADS
-            got = recvmsg(fd, &message, 0);
-            error = errno;
-            Py_END_ALLOW_THREADS
-            errno = error;
-        }
-    } while (got < 0 && errno == EINTR && PyErr_CheckSignals() == 0);
+    if (!may_take_long) {
+        got = count == 1 ? recv(fd, iov[0].iov_base, iov[0].iov_len, 0)
+                         : recvmsg(fd, &message, 0);
+    }
+    else {
+        int error;
+        Py_BEGIN_ALLOW_THREADS
+        got = recvmsg(fd, &message, 0);
+        error = errno;
+        Py_END_ALLOW_THREADS
+        errno = error;
+    }
+    if (got < 0) {
+        tac_transport_see_signals();
+    }
     return got;
 }
 

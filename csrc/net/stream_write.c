@@ -53,13 +53,12 @@ write_send(TacStream *s, struct iovec *iov, int count, Py_ssize_t size)
     int fd = tac_transport_fd(&s->base);
     Py_ssize_t sent = -1;
     if (fd >= 0) {
-        do {
-            sent = write_vector(fd, iov, count, size);
-        } while (sent < 0 && errno == EINTR && PyErr_CheckSignals() == 0);
+        sent = write_vector(fd, iov, count, size);
     }
     if (sent >= 0) {
         return sent;
     }
+    tac_transport_see_signals();
     if (PyErr_Occurred()) {
         return -1;
     }

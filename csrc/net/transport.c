@@ -483,6 +483,14 @@ tac_transport_fd(const TacTransport *t)
     return fd;
 }
 
+void
+tac_transport_see_signals(void)
+{
+    if (errno == EINTR && PyErr_CheckSignals() == 0) {
+        errno = EAGAIN;
+    }
+}
+
 int
 tac_transport_read_more(TacTransport *t)
 {
@@ -572,7 +580,10 @@ tac_transport_new(PyTypeObject *type, PyObject *transport,
                   const struct tac_transport_kind *kind, TacState *state,
                   const struct tac_transport_spec *spec)
 {
-    TacTransport *t = (TacTransport *)type->tp_alloc(type, 0);
+    /* Checked here, for a loop that was never initialised has no poller. */
+    TacTransport *t = tac_loop_check_open(spec->loop) < 0
+                          ? NULL
+                          : (TacTransport *)type->tp_alloc(type, 0);
     if (t == NULL) {
         if (spec->sock == NULL) {
             (void)close(spec->fd);
@@ -603,9 +614,6 @@ tac_transport_new(PyTypeObject *type, PyObject *transport,
 int
 tac_transport_enter(TacTransport *t, PyObject *protocol)
 {
-    if (tac_loop_check_open(t->loop) < 0) {
-        return -1;
-    }
     tac_list_append(&t->loop->members, &t->member.node);
     tac_ctask_start(&t->task, &transport_task_ops, t->loop->runner,
                     t->loop->nursery);

@@ -131,7 +131,8 @@ tac_transport_of(PyObject *transport)
 /* Living ------------------------------------------------------------------ */
 
 /* A new one in the slot of `transport`, borrowed, with the members here set;
- * or NULL with MemoryError.  Python code: none. */
+ * or NULL with MemoryError, or RuntimeError if the loop is closed.  Python
+ * code: none. */
 TacTransport *tac_transport_new(PyTypeObject *type, PyObject *transport,
                                 const struct tac_transport_kind *kind,
                                 TacState *state,
@@ -165,6 +166,12 @@ void tac_transport_disarm(struct tac_watch *watch);
 
 /* The fd to use now; or -1, with errno EBADF. */
 int tac_transport_fd(const TacTransport *t);
+
+/* After a system call for a transport has failed.  One that was interrupted is
+ * not made again: the handlers of signals, which run here, may have closed the
+ * fd, or dropped the bytes that it was about.  It counts as EAGAIN, so that
+ * the next event sees what is left to do; or an exception is set. */
+void tac_transport_see_signals(void);
 
 /* Send what waits for the end of the batch.  0, or -1 with an exception. */
 int tac_transport_flush(TacTransport *t);
