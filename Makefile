@@ -5,8 +5,8 @@
 #
 # Variables: PYTHON picks the interpreter (each version has its own venv),
 # TESTS what to test, PYTEST_ARGS what to tell pytest, SANITIZE which
-# sanitizers, COMPAT_ARGS what to tell compat_tests.  The TAC_ variables of
-# setup.py are read from the environment.
+# sanitizers, COMPAT_ARGS what to tell compat_tests, BENCH_ARGS the benchmarks.
+# The TAC_ variables of setup.py are read from the environment.
 
 ifeq ($(origin PYTHON),undefined)
 PYTHON := python3
@@ -19,6 +19,7 @@ TESTS ?= tests
 # Half of the tests wait for processes and threads, so more than there are cores.
 PYTEST_ARGS ?= --numprocesses=4
 COMPAT_ARGS ?=
+BENCH_ARGS ?=
 SANITIZE ?= address,undefined
 RUN := $(VENV)/bin/python
 # A variant's tests run in another folder.
@@ -83,7 +84,9 @@ compat-nest-asyncio: build
 
 bench: build
 	@tools/venv.sh $(PYTHON) $(VENV) bench
-	for script in benchmarks/bench_*.py; do $(RUN) $$script || exit 1; done
+	for script in benchmarks/bench_*.py; do \
+		$(RUN) $$script $(BENCH_ARGS) || exit 1; \
+	done
 
 clean:
 	rm -rf build dist *.egg-info .pytest_cache trio_asyncio_c/*.so
