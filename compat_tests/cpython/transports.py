@@ -53,9 +53,10 @@ class Transports:
             own = _package(type(transport).__module__) == "asyncio"
             caller = _package(sys._getframe(1).f_globals["__name__"])
             counts = own and caller == "asyncio" and isinstance(loop, loop_class)
+            init(transport, loop, *args, **kwargs)
+            # Not those that refuse, a regular file as a pipe.
             if counts and (kind == TLS or not isinstance(args[0], MOCK)):
                 self._inherited[kind] += 1
-            init(transport, loop, *args, **kwargs)
 
         return counting
 
