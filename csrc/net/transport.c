@@ -803,6 +803,10 @@ tac_transport_lose(TacTransport *t, PyObject *exc)
         tac_transport_call_protocol(t, t->state->str_connection_lost, exc);
     tac_transport_next_error(&error, result == NULL ? -1 : 0);
     Py_XDECREF(result);
+    if (t->loop == NULL) { /* the protocol has brought it about by itself */
+        PyErr_SetRaisedException(error);
+        return error == NULL ? 0 : -1;
+    }
     tac_transport_next_error(&error, transport_close_socket(t));
     Py_CLEAR(t->protocol);
     tac_list_unlink(&t->member.node);
