@@ -24,7 +24,7 @@ from net_servers import (
     port_of,
 )
 from shared.case import FLOOR, OURS, Case
-from shared.machine import can_open_files, resident_bytes
+from shared.machine import allow_open_files, can_open_files, resident_bytes
 
 KIB = 1024
 AIOFASTNET = "aiofastnet"
@@ -33,6 +33,7 @@ TLS_PEERS = ["asyncio", "uvloop", "zuvloop", AIOFASTNET, OURS]
 FLOOR_PEERS = [*LOOP_PEERS, FLOOR]
 CONNECTIONS = [1, 50, 1_000, 10_000]
 IDLE = 2_000
+FIRST = 100  # idle ones that are there before
 SHORT_LIVED = 20  # connections at a time that end after one message
 
 
@@ -234,38 +235,51 @@ async def copy_through_process(loop, count):
     await wait_for(process)
 
 
-class Counting(Echo):
-    """Tells when so many of them have a connection."""
+class Connected(list):
+    """Protocols that have a connection."""
 
-    def __init__(self, connected, count):
-        self.connected = connected
+    def __init__(self):
+        self.count = 0
+        self.enough = asyncio.Event()
+
+    def add(self, protocol):
+        self.append(protocol)
+        if len(self) == self.count:
+            self.enough.set()
+
+    async def reach(self, count):
+        """Wait until there are so many."""
         self.count = count
+        self.enough.clear()
+        if len(self) < count:
+            await self.enough.wait()
+
+
+class Counting(Echo):
+    def __init__(self, connected):
+        self.connected = connected
 
     def connection_made(self, transport):
         super().connection_made(transport)
-        self.connected.append(self)
-        if len(self.connected) == self.count:
-            self.connected.all.set()
-
-
-class Connected(list):
-    def __init__(self):
-        self.all = asyncio.Event()
+        self.connected.add(self)
 
 
 def idle(tls):
     async def idle_connections(loop, count):
         """Tell by how many bytes the process grows for a connection."""
+        allow_open_files(FIRST + count + SPARE_FILES)
         connected = Connected()
-        traffic = Traffic("echo", KIB, count, tls)
-        start = over_tcp(lambda: Counting(connected, count))
-        async with start(loop, traffic) as address:
-            gc.collect()
-            before = resident_bytes()
-            async with clients(traffic, *address):
-                await connected.all.wait()
+        first, others = (Traffic("echo", KIB, n, tls) for n in (FIRST, count))
+        async with over_tcp(lambda: Counting(connected))(loop, first) as address:
+            # What there is once, not for each of them, comes with the first ones.
+            async with clients(first, *address):
+                await connected.reach(FIRST)
                 gc.collect()
-                return {"memory": (resident_bytes() - before) / count}
+                before = resident_bytes()
+                async with clients(others, *address):
+                    await connected.reach(FIRST + count)
+                    gc.collect()
+                    return {"memory": (resident_bytes() - before) / count}
 
     return idle_connections
 
