@@ -15,8 +15,8 @@ import pytest
 
 from trio_asyncio_c import EventLoop
 
+from ._datagram_helpers import Datagrams, address_of, endpoint, plain
 from ._helpers import STOCK, described, on_both, turns, until
-from .test_datagram import Datagrams, address_of, endpoint, plain
 
 COUNT = 40
 
