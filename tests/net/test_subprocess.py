@@ -357,6 +357,24 @@ def test_several_hundred_quick_ones():
     assert on_both(program) == [150, True, []]
 
 
+def test_two_thousand_quick_ones():
+    async def program(loop, seen):
+        pids = []
+
+        async def one():
+            process = await start("true")
+            pids.append(process.pid)
+            return await process.wait()
+
+        for _ in range(5):
+            seen.extend(await asyncio.gather(*[one() for _ in range(50)]))
+        seen.append([pid for pid in pids if not is_gone(pid)])
+        seen.append(children())
+
+    for _ in range(8):  # each is looked at for descriptors that are left
+        assert run_on(EventLoop, program) == [*[0] * 250, [], []]
+
+
 def test_many_with_pipes():
     async def program(loop, seen):
         async def one(number):
@@ -435,6 +453,64 @@ def test_sessions_groups_and_umask():
         seen.append(await run("umask", umask=0o27))
 
     assert on_both(program) == [True, True, True, False, (b"0027\n", None, 0)]
+
+
+WHO = "id -u; id -g; id -G"
+SOMEBODY = {"user": 65533, "group": 65532, "extra_groups": [65532, 65531]}
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        SOMEBODY,
+        {"user": 65533},
+        {"group": 65532},
+        {"extra_groups": [65531]},
+        {"user": "nobody of that name"},
+        {"group": "nothing of that name"},
+        {"user": -2},
+        {"extra_groups": ["nothing of that name"]},
+        {"extra_groups": 5},
+        {"user": 65533, "start_new_session": True, "umask": 0o77, "pipesize": 8192},
+    ],
+    ids=str,
+)
+def test_users_and_groups(options):
+    async def program(loop, seen):
+        seen.append(await outcome_of(run(WHO, **options)))
+
+    (seen,) = on_both(program)
+    if os.getuid() == 0 and options == SOMEBODY:
+        assert seen == (b"65533\n65532\n65532 65531\n", None, 0)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"process_group": -1},
+        {"process_group": "none"},
+        {"process_group": 999_999_999},
+        {"umask": "none"},
+        {"pipesize": "much"},
+        {"pass_fds": [-1]},
+        {"pass_fds": 5},
+        {"creationflags": 1},
+        {"startupinfo": 1},
+        {"no_such_option": 1},
+    ],
+    ids=str,
+)
+def test_options_that_are_refused(options):
+    async def program(loop, seen):
+        for function, command in ((start, "true"), (shell, "true")):
+
+            async def attempt(function=function, command=command):
+                process = await function(command, stdout=PIPE, **options)
+                return await process.communicate(), process.returncode
+
+            seen.append(await outcome_of(attempt()))
+
+    on_both(program)
 
 
 def test_preexec_fn():
