@@ -303,12 +303,11 @@ class EventLoop(_core.LoopCore, asyncio.SelectorEventLoop):
         context: Any = None,
     ) -> Any:
         kwargs = {} if context is None else {"context": context}
-        if type(sock) is not socket.socket:
-            return super()._make_socket_transport(  # type: ignore[misc]
-                sock, protocol, waiter, extra=extra, server=server, **kwargs
-            )
-        self._ensure_fd_no_transport(sock)
-        return StreamTransport(self, sock, protocol, waiter, extra, server, **kwargs)
+        make: Any = super()._make_socket_transport  # type: ignore[misc]
+        if type(sock) is socket.socket:
+            self._ensure_fd_no_transport(sock)
+            make = functools.partial(StreamTransport, self)
+        return make(sock, protocol, waiter, extra=extra, server=server, **kwargs)
 
     async def create_connection(
         self, protocol_factory: Any, host: Any = None, port: Any = None, **options: Any
@@ -385,30 +384,27 @@ class EventLoop(_core.LoopCore, asyncio.SelectorEventLoop):
         waiter: Any = None,
         extra: Any = None,
     ) -> Any:
-        if not takes_datagrams(sock):
-            return super()._make_datagram_transport(  # type: ignore[misc]
-                sock, protocol, address, waiter, extra
-            )
-        self._ensure_fd_no_transport(sock)
-        return DatagramTransport(self, sock, protocol, address, waiter, extra)
+        make: Any = super()._make_datagram_transport  # type: ignore[misc]
+        if takes_datagrams(sock):
+            self._ensure_fd_no_transport(sock)
+            make = functools.partial(DatagramTransport, self)
+        return make(sock, protocol, address, waiter, extra)
 
     def _make_read_pipe_transport(
         self, pipe: Any, protocol: Any, waiter: Any = None, extra: Any = None
     ) -> Any:
-        if not takes_pipe(pipe):
-            return super()._make_read_pipe_transport(  # type: ignore[misc]
-                pipe, protocol, waiter, extra
-            )
-        return ReadPipeTransport(self, pipe, protocol, waiter, extra)
+        make: Any = super()._make_read_pipe_transport  # type: ignore[misc]
+        if takes_pipe(pipe):
+            make = functools.partial(ReadPipeTransport, self)
+        return make(pipe, protocol, waiter, extra)
 
     def _make_write_pipe_transport(
         self, pipe: Any, protocol: Any, waiter: Any = None, extra: Any = None
     ) -> Any:
-        if not takes_pipe(pipe):
-            return super()._make_write_pipe_transport(  # type: ignore[misc]
-                pipe, protocol, waiter, extra
-            )
-        return WritePipeTransport(self, pipe, protocol, waiter, extra)
+        make: Any = super()._make_write_pipe_transport  # type: ignore[misc]
+        if takes_pipe(pipe):
+            make = functools.partial(WritePipeTransport, self)
+        return make(pipe, protocol, waiter, extra)
 
     def _start_serving(
         self,
