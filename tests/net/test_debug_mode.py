@@ -17,7 +17,6 @@ from trio_asyncio_c import EventLoop
 
 from ._helpers import (
     KINDS,
-    LARGE,
     STOCK,
     BufferedRecorder,
     Recorder,
@@ -91,7 +90,7 @@ def test_writing(caplog):
     async def program(loop, seen):
         protocol = Recorder([], {"resume": noting(seen)})
         async with connected(lambda: protocol, small=True) as (transport, _, peer):
-            transport.write(bytes(LARGE))
+            transport.write(bytes(1 << 18))
             assert "pause" in protocol.names
             reading = asyncio.ensure_future(receive_all(peer))
             await protocol.until("resume")
