@@ -19,6 +19,7 @@ from ._helpers import (
     receive,
     receive_all,
     reset,
+    turns,
     until,
 )
 from ._server_helpers import NEW_IN_3_13, Clients, ask, connect, end
