@@ -46,7 +46,7 @@ struct tac_spare {
 
 /* X(name): interned strings, state->str_<name>. */
 #define TAC_INTERNED(X)                                                     \
-    X(context) X(throw) X(value) X(error) X(cr_running) X(__qualname__)     \
+    X(context) X(eager_start) X(throw) X(value) X(error) X(cr_running) X(__qualname__)     \
     X(__module__) X(func) X(current_time) X(deadline_to_sleep_time)         \
     X(_autojump) X(source) X(reason) X(source_task) X(explicit) X(deadline) \
     X(nursery) X(unknown) X(misnesting) X(KeyboardInterrupt) X(split)       \

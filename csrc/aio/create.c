@@ -35,11 +35,36 @@ create_kwargs(TacLoop *loop)
     return loop->create_kwargs;
 }
 
+/* The same with what was given beside it, unless that is None, which is the
+ * default of all.  Returns: new ref | NULL+exc. */
+static PyObject *
+create_more_kwargs(TacLoop *loop, PyObject *const *values, PyObject *kwnames)
+{
+    PyObject *shared = create_kwargs(loop), *kwargs = Py_XNewRef(shared);
+    Py_ssize_t count = kwnames == NULL ? 0 : PyTuple_GET_SIZE(kwnames);
+    for (Py_ssize_t i = 0; kwargs != NULL && i < count; i++) {
+        if (values[i] == Py_None) {
+            continue;
+        }
+        if (kwargs == shared) {
+            Py_SETREF(kwargs, PyDict_Copy(shared));
+        }
+        if (kwargs != NULL
+            && PyDict_SetItem(kwargs, PyTuple_GET_ITEM(kwnames, i), values[i])
+                   < 0)
+        {
+            Py_CLEAR(kwargs);
+        }
+    }
+    return kwargs;
+}
+
 static PyObject *
 create_call(TacLoop *loop, PyTypeObject *type, PyObject *const *args,
-            Py_ssize_t nargs)
+            Py_ssize_t nargs, PyObject *kwnames)
 {
-    PyObject *kwargs = Py_XNewRef(create_kwargs(loop));
+    PyObject *const *values = kwnames == NULL ? NULL : args + nargs;
+    PyObject *kwargs = create_more_kwargs(loop, values, kwnames);
     PyObject *packed = kwargs == NULL ? NULL : PyTuple_New(nargs);
     PyObject *made = NULL;
     if (packed != NULL) {
@@ -64,22 +89,23 @@ tac_create_future(TacLoop *loop, PyObject *noargs)
     }
     /* A closed loop makes Futures too, but must not come to own the dict. */
     if (plain && !loop->closed) {
-        return create_call(loop, state->aio_future_type, NULL, 0);
+        return create_call(loop, state->aio_future_type, NULL, 0, NULL);
     }
     return PyObject_CallMethodNoArgs((PyObject *)loop,
                                      state->str__create_other_future);
 }
 
-/* Are the keyword arguments all None, and such as every version has? */
+/* Are the keyword arguments such as the class takes, in each version that the
+ * inherited method passes them on in? */
 static bool
-create_has_defaults(TacState *state, PyObject *const *values,
-                    PyObject *kwnames)
+create_knows(TacState *state, PyObject *kwnames)
 {
     Py_ssize_t count = kwnames == NULL ? 0 : PyTuple_GET_SIZE(kwnames);
     for (Py_ssize_t i = 0; i < count; i++) {
         PyObject *name = PyTuple_GET_ITEM(kwnames, i);
-        if (values[i] != Py_None
-            || (name != state->str_name && name != state->str_context))
+        if (name != state->str_name && name != state->str_context
+            && (PY_VERSION_HEX < 0x030E0000
+                || name != state->str_eager_start))
         {
             return false;
         }
@@ -96,13 +122,13 @@ tac_create_task(TacLoop *loop, PyObject *const *args, Py_ssize_t nargs,
         loop->task_factory != NULL && loop->task_factory != Py_None;
     int plain = 0;
     if (nargs == 1 && !has_factory && !loop->debug && !loop->closed
-        && create_has_defaults(state, args + nargs, kwnames))
+        && create_knows(state, kwnames))
     {
         plain = create_is_still(state->aio_tasks_dict, state->str_Task,
                                 state->aio_task_type);
     }
     if (plain > 0) {
-        return create_call(loop, state->aio_task_type, args, nargs);
+        return create_call(loop, state->aio_task_type, args, nargs, kwnames);
     }
     if (plain < 0) {
         return NULL;

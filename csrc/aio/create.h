@@ -1,9 +1,10 @@
 /* aio/create.h - create_future and create_task.
  *
  * While asyncio's own classes stand in their places, written in C, they are
- * called with one dict of keyword arguments that the loop keeps.  All else (a
- * task factory, debug mode, another Task class, an argument that only some
- * versions know) is the standard library's own code.
+ * called with one dict of keyword arguments that the loop keeps, or with a
+ * copy that has what was given, too.  All else (a task factory, debug mode,
+ * another Task class, an argument that the running version's method does not
+ * take) is the standard library's own code.
  *
  * Owns: loop->create_kwargs.   Threads: the loop's.
  * Python code run here: arbitrary.

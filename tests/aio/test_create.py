@@ -49,6 +49,44 @@ def test_name_and_context(loop):
         assert loop.run_until_complete(task) == value
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"eager_start": True},
+        {"eager_start": True, "name": "n", "context": contextvars.copy_context()},
+        {"eager_start": False},
+        {"eager_start": None, "name": None, "context": None},
+        {"name": 7},
+        {"name": "n", "nobody": "knows"},
+        {"loop": None},
+    ],
+)
+@pytest.mark.parametrize("debug", [False, True])
+def test_arguments_as_asyncios(arguments, debug):
+    """Also those that only some versions take."""
+
+    async def main(steps):
+        async def work():
+            steps.append("begun")
+            await asyncio.sleep(0)
+            return asyncio.current_task().get_name() in ("n", "7")
+
+        coro = work()
+        try:
+            task = asyncio.get_running_loop().create_task(coro, **arguments)
+        except TypeError as exc:
+            coro.close()
+            return steps, str(exc)
+        steps.append("made")
+        return steps, await task, type(task)
+
+    seen = []
+    for make in (asyncio.SelectorEventLoop, EventLoop):
+        with asyncio.Runner(loop_factory=make, debug=debug) as runner:
+            seen.append(runner.run(main([])))
+    assert seen[0] == seen[1]
+
+
 @pytest.mark.parametrize("debug", [False, True])
 def test_a_task_factory_gets_all(loop, debug):
     calls = []
