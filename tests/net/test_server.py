@@ -86,6 +86,34 @@ def test_what_an_accepted_transport_knows():
     assert on_both(program)[:2] == [True, True]
 
 
+NAMES = ["socket", "sockname", "peername"]
+
+
+@pytest.mark.parametrize("before", [[], ["socket"], ["sockname"], ["peername"]])
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+def test_what_an_accepted_transport_knows_afterwards(host, before):
+    """Whatever was asked while there was a connection, and in whatever order."""
+
+    async def program(loop, seen):
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        for names in (NAMES, NAMES[::-1]):
+            clients = Clients()
+            server = await loop.create_server(clients, host, 0)
+            address = server.sockets[0].getsockname()
+            with connect(address, family) as sock:
+                await until(lambda: clients.made and clients.made[0].transport)
+                get = clients.made[0].transport.get_extra_info
+                for name in before:
+                    assert get(name)
+                peer = sock.getsockname()
+            await end(server, clients)
+            known = {name: get(name) for name in names}
+            seen.append((known["sockname"] == address, known["peername"] == peer))
+            seen.append((known["socket"].fileno(), known["socket"].family))
+
+    assert on_both(program)[::2] == [(True, True)] * 2
+
+
 def test_a_listener_without_a_protocol_number():
     """uvicorn #3149: what it accepts waits for no acknowledgement either."""
 
