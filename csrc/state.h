@@ -68,7 +68,8 @@ struct tac_spare {
     X(_limit) X(_transport) X(_paused) X(pause_reading)                     \
     X(_sslobj) X(pending) X(read) X(write) X(join) X(_write_backlog) \
     X(error_received) X(datagram_received) X(_describe) X(socket)        \
-    X(_sockets) X(_clients) X(_remove) X(_pending_removals)
+    X(_sockets) X(_clients) X(_remove) X(_pending_removals)             \
+    X(do_handshake) X(_server_side)
 
 /* X(name): classes of trio_asyncio_c._exceptions, state->exc_<name>. */
 #define TAC_EXCEPTIONS(X)                                                 \
@@ -133,6 +134,7 @@ struct tac_spare {
     X(context_kwnames)     /* ("context",) */                                        \
     X(ssl_protocol)        /* asyncio.sslproto.SSLProtocol; this and */   \
     X(ssl_again)           /* what follows is NULL until the first */     \
+    X(ssl_error)           /* ssl.SSLError */                             \
     X(ssl_object_type)     /* TLS connection: see net/tls_setup.c */      \
     X(ssl_socket_type)                                                    \
     X(memory_bio_type)                                                    \

@@ -83,6 +83,7 @@
 #include "net/tls.c"
 #include "net/tls_direct.c"
 #include "net/tls_engine.c"
+#include "net/tls_handshake.c"
 #include "net/tls_setup.c"
 #include "net/transport.c"
 #include "net/transport_type.c"

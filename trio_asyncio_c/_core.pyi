@@ -892,6 +892,7 @@ def _tls_setup(
     protocol: type,
     transport: type,
     again: tuple[type[Exception], ...],
+    error: type[Exception] | None,
     states: tuple[Any, Any, Any, Any],
     ssl_object: type | None,
     ssl_socket: type | None,

@@ -32,6 +32,7 @@ def _learn() -> Any:
         sslproto.SSLProtocol,
         sslproto._SSLProtocolTransport,
         getattr(sslproto, "SSLAgainErrors", ()),
+        getattr(ssl, "SSLError", None),
         (states.DO_HANDSHAKE, states.WRAPPED, states.FLUSHING, states.SHUTDOWN),
         getattr(ssl, "SSLObject", None),
         getattr(_ssl, "_SSLSocket", None),

@@ -26,9 +26,8 @@
 
 /* Calls ------------------------------------------------------------------- */
 
-/* self.name(*args), with the inherited method if `inherited`. */
-static int
-tls_call(TacTls *tls, const char *name, bool inherited, PyObject *arg)
+int
+tac_tls_call(TacTls *tls, const char *name, bool inherited, PyObject *arg)
 {
     PyObject *owner =
         inherited ? tls->module->ssl_protocol : (PyObject *)tls;
@@ -135,7 +134,7 @@ tls_control_app_writing(TacTls *tls)
     {
         return 0;
     }
-    return tls_call(tls, "_control_app_writing", true, NULL);
+    return tac_tls_call(tls, "_control_app_writing", true, NULL);
 }
 
 static int
@@ -150,11 +149,11 @@ tls_control_ssl_reading(TacTls *tls)
     {
         return 0;
     }
-    return tls_call(tls, "_control_ssl_reading", true, NULL);
+    return tac_tls_call(tls, "_control_ssl_reading", true, NULL);
 }
 
-static int
-tls_process_outgoing(TacTls *tls)
+int
+tac_tls_process_outgoing(TacTls *tls)
 {
     if (!tls->ssl_writing_paused) {
         if (tls->deferring > 0) {
@@ -201,10 +200,10 @@ tls_fatal(TacTls *tls)
 static int
 tls_end_reading(TacTls *tls)
 {
-    if (tls_call(tls, "_call_eof_received", false, NULL) < 0) {
+    if (tac_tls_call(tls, "_call_eof_received", false, NULL) < 0) {
         return -1;
     }
-    return tls_call(tls, "_start_shutdown", false, NULL);
+    return tac_tls_call(tls, "_start_shutdown", false, NULL);
 }
 
 /* To asyncio's own StreamReader without a call in Python, else by the
@@ -333,8 +332,8 @@ tls_read_app_data(TacTls *tls)
             return rc;
         }
         tls->deferring--;
-        rc = tls->backlog_len > 0 ? tls_call(tls, "_do_write", false, NULL)
-                                  : tls_process_outgoing(tls);
+        rc = tls->backlog_len > 0 ? tac_tls_call(tls, "_do_write", false, NULL)
+                                  : tac_tls_process_outgoing(tls);
         if (rc < 0) {
             return tls_fatal(tls);
         }
@@ -354,7 +353,7 @@ tls_read(TacTls *tls)
         return tls_fatal(tls);
     }
     return plain ? tls_read_app_data(tls)
-                 : tls_call(tls, "_do_read", true, NULL);
+                 : tac_tls_call(tls, "_do_read", true, NULL);
 }
 
 PyDoc_STRVAR(tls_do_read_doc,
@@ -435,13 +434,13 @@ tls_advance(TacTls *tls)
         return tls_read(tls);
     }
     if (tls->state == st->tls_handshake) {
-        return tls_call(tls, "_do_handshake", false, NULL);
+        return tac_tls_call(tls, "_do_handshake", false, NULL);
     }
     if (tls->state == st->tls_flushing) {
-        return tls_call(tls, "_do_flush", false, NULL);
+        return tac_tls_call(tls, "_do_flush", false, NULL);
     }
     if (tls->state == st->tls_shutdown) {
-        return tls_call(tls, "_do_shutdown", false, NULL);
+        return tac_tls_call(tls, "_do_shutdown", false, NULL);
     }
     return 0;
 }
@@ -553,7 +552,7 @@ tls_write_inherited(TacTls *tls, PyObject *data)
     if (list == NULL) {
         return -1;
     }
-    int rc = tls_call(tls, "_write_appdata", true, list);
+    int rc = tac_tls_call(tls, "_write_appdata", true, list);
     Py_DECREF(list);
     return rc;
 }
@@ -567,7 +566,7 @@ tls_write_view(TacTls *tls, PyObject *data)
     }
     int rc = tls_encrypt(tls, view.buf, (size_t)view.len);
     PyBuffer_Release(&view);
-    return rc < 0 ? -1 : tls_process_outgoing(tls);
+    return rc < 0 ? -1 : tac_tls_process_outgoing(tls);
 }
 
 int
@@ -644,7 +643,7 @@ tls_write_pieces(TacTls *tls, PyObject *lines)
             return -1;
         }
     }
-    return tls_pieces_flush(&pieces) < 0 ? -1 : tls_process_outgoing(tls);
+    return tls_pieces_flush(&pieces) < 0 ? -1 : tac_tls_process_outgoing(tls);
 }
 
 /* Is it a list or tuple of nothing but bytes-like objects? */
@@ -674,7 +673,7 @@ tac_tls_writelines(TacTls *tls, PyObject *lines)
         rc = tls_fatal(tls);
     }
     else if (rc == 0 || !tls_are_lines(lines)) {
-        rc = tls_call(tls, "_write_appdata", true, lines);
+        rc = tac_tls_call(tls, "_write_appdata", true, lines);
     }
     else {
         PyObject *kept = PySequence_Tuple(lines);
@@ -697,7 +696,7 @@ PyDoc_STRVAR(tls_process_outgoing_doc,
 static PyObject *
 tls_process_outgoing_method(TacTls *tls, PyObject *noargs)
 {
-    return tls_none(tls_process_outgoing(tls));
+    return tls_none(tac_tls_process_outgoing(tls));
 }
 
 PyDoc_STRVAR(tls_flush_doc,
@@ -821,6 +820,13 @@ static PyMethodDef tls_methods[] = {
     {"buffer_updated", (PyCFunction)tls_buffer_updated, METH_O,
      tls_buffer_updated_doc},
     {"_do_read", (PyCFunction)tls_do_read, METH_NOARGS, tls_do_read_doc},
+    {"_do_handshake", (PyCFunction)tac_tls_do_handshake, METH_NOARGS,
+     "_do_handshake($self, /)\n--\n\n"
+     "Take the handshake as far as what has arrived allows."},
+    {"_set_state", (PyCFunction)tac_tls_set_state, METH_O,
+     "_set_state($self, new_state, /)\n--\n\n"
+     "Go on to another member of SSLProtocolState; RuntimeError if that\n"
+     "cannot be."},
     {"_process_outgoing", (PyCFunction)tls_process_outgoing_method,
      METH_NOARGS, tls_process_outgoing_doc},
     {"_flush", (PyCFunction)tls_flush_method, METH_NOARGS, tls_flush_doc},

@@ -65,6 +65,16 @@ int tac_tls_write(TacTls *tls, PyObject *data);
 /* writelines() of the transport. 0, or -1 with an exception. */
 int tac_tls_writelines(TacTls *tls, PyObject *lines);
 
+/* self.name(arg), NULL: no argument; `inherited`: SSLProtocol's method.  0, or
+ * -1 with an exception. */
+int tac_tls_call(TacTls *tls, const char *name, bool inherited,
+                 PyObject *arg);
+
+/* As the methods of these names (tls_handshake.c has the last two). */
+int tac_tls_process_outgoing(TacTls *tls);
+PyObject *tac_tls_set_state(TacTls *tls, PyObject *state);
+PyObject *tac_tls_do_handshake(TacTls *tls, PyObject *noargs);
+
 /* The transport's type, for _tls_setup. Returns: new ref | NULL+exc. */
 PyTypeObject *tac_tls_transport_type(PyObject *module, PyObject *base);
 

@@ -161,20 +161,20 @@ tlssetup_keep(PyObject **place, PyObject *value)
 }
 
 PyDoc_STRVAR(tlssetup_learn_doc,
-"_tls_setup($module, protocol, transport, again, states, ssl_object,\n"
-"           ssl_socket, memory_bio, /)\n--\n\n"
+"_tls_setup($module, protocol, transport, again, error, states,\n"
+"           ssl_object, ssl_socket, memory_bio, /)\n--\n\n"
 "Learn asyncio's and ssl's classes; returns the type of transports.");
 
 static PyObject *
 tlssetup_learn(PyObject *module, PyObject *args)
 {
     TacState *st = tac_state_of_module(module);
-    PyObject *protocol, *transport, *again, *object, *socket, *bio;
+    PyObject *protocol, *transport, *again, *error, *object, *socket, *bio;
     PyObject *handshake, *wrapped, *flushing, *shutdown;
-    if (!PyArg_ParseTuple(args, "OOO!(OOOO)OOO:_tls_setup", &protocol,
-                          &transport, &PyTuple_Type, &again, &handshake,
-                          &wrapped, &flushing, &shutdown, &object, &socket,
-                          &bio))
+    if (!PyArg_ParseTuple(args, "OOO!O(OOOO)OOO:_tls_setup", &protocol,
+                          &transport, &PyTuple_Type, &again, &error,
+                          &handshake, &wrapped, &flushing, &shutdown, &object,
+                          &socket, &bio))
     {
         return NULL;
     }
@@ -185,6 +185,7 @@ tlssetup_learn(PyObject *module, PyObject *args)
     Py_XSETREF(st->tls_transport_type, type);
     tlssetup_keep(&st->ssl_protocol, protocol);
     tlssetup_keep(&st->ssl_again, again);
+    tlssetup_keep(&st->ssl_error, error);
     tlssetup_keep(&st->ssl_object_type, object);
     tlssetup_keep(&st->ssl_socket_type, socket);
     tlssetup_keep(&st->memory_bio_type, bio);
