@@ -11,6 +11,20 @@ anywhere.
 
 from . import _core_hooks  # noqa: F401  (hands the core its Python functions)
 from . import abc, from_thread, lowlevel, testing, to_thread, trio
+from ._adapter import (
+    aio2trio,
+    aio_as_trio,
+    allow_asyncio,
+    asyncio_as_trio,
+    run_aio_generator,
+    run_generator,
+    run_iterator,
+    trio2aio,
+    trio_as_aio,
+    trio_as_asyncio,
+    wrap_generator,
+    wrap_trio_context,
+)
 from ._channel import (
     MemoryChannelStatistics,
     MemoryReceiveChannel,
@@ -111,7 +125,11 @@ __all__ = [
     "__version__",
     "abc",
     "aclose_forcefully",
+    "aio2trio",
+    "aio_as_trio",
+    "allow_asyncio",
     "as_safe_channel",
+    "asyncio_as_trio",
     "current_effective_deadline",
     "current_loop",
     "current_time",
@@ -129,9 +147,12 @@ __all__ = [
     "open_memory_channel",
     "open_nursery",
     "run",
+    "run_aio_generator",
     "run_asyncio",
     "run_coroutine",
     "run_future",
+    "run_generator",
+    "run_iterator",
     "run_trio",
     "run_trio_task",
     "sleep",
@@ -140,6 +161,11 @@ __all__ = [
     "testing",
     "to_thread",
     "trio",
+    "trio2aio",
+    "trio_as_aio",
+    "trio_as_asyncio",
+    "wrap_generator",
+    "wrap_trio_context",
 ]
 
 from ._util import publish as _publish  # noqa: E402

@@ -5,13 +5,14 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import contextmanager
-from contextvars import ContextVar
+from contextvars import ContextVar, copy_context
 from typing import TYPE_CHECKING, Any
 
 from . import _core
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
+    from contextvars import Context
 
     from ._loop import EventLoop
 
@@ -163,14 +164,80 @@ async def call_awaited(
     return await fn(*args, **kwargs)
 
 
+async def wait_awaitable(awaitable: Awaitable[Any]) -> Any:
+    """Wait for it."""
+    return await awaitable
+
+
 # On the current loop
 
 
 def _require_loop() -> EventLoop:
-    loop = current_loop.get()
+    """The current loop: that of the context, or else the one that is running, if it
+    can take crossings."""
+    loop: Any = current_loop.get()
     if loop is None:
-        raise RuntimeError("You are not within a trio_asyncio loop")
-    return loop
+        loop = asyncio._get_running_loop()
+        if not isinstance(loop, _core.LoopCore):
+            raise RuntimeError("You are not within a trio_asyncio loop")
+    return loop  # type: ignore[no-any-return]
+
+
+# On a loop that need not be the current one
+
+
+def context_on(loop: EventLoop) -> Context:
+    """A copy of the caller's context, with `loop` as the current one."""
+    context = copy_context()
+    if context.get(current_loop) is not loop:
+        context.run(current_loop.set, loop)
+    return context
+
+
+async def _call_on(
+    loop: EventLoop,
+    fn: Callable[..., Awaitable[Any]],
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+) -> Any:
+    current_loop.set(loop)
+    return await fn(*args, **kwargs)
+
+
+async def _run_asyncio_later(
+    fn: Callable[..., Awaitable[Any]], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Any:
+    return await run_asyncio_on(_require_loop(), fn, args, kwargs)
+
+
+def run_asyncio_on(
+    loop: EventLoop | None,
+    fn: Callable[..., Awaitable[Any]],
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+) -> Awaitable[Any]:
+    """Do `run_asyncio` on a loop that is the callee's current one then; None: on the
+    caller's."""
+    current = current_loop.get()
+    if loop is None:
+        if current is None:
+            return _run_asyncio_later(fn, args, kwargs)
+        loop = current
+    if loop is current:
+        return loop.run_asyncio(fn, *args, **kwargs)
+    return loop.run_asyncio(_call_on, loop, fn, args, kwargs)
+
+
+def run_trio_on(
+    loop: EventLoop,
+    fn: Callable[..., Awaitable[Any]],
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+) -> asyncio.Future[Any]:
+    """Do `run_trio` on a loop that is the callee's current one then."""
+    if loop is current_loop.get():
+        return loop.run_trio(fn, *args, **kwargs)
+    return context_on(loop).run(loop.run_trio, fn, *args, **kwargs)
 
 
 async def run_asyncio(

@@ -1,0 +1,130 @@
+"""Async iterators of one flavour, as seen from the other.
+
+Each item is a crossing of its own, by the rules of all crossings; all items of an
+iterator share one context, so that it reads as if it ran in one task.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from . import _core, _crossing
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from contextvars import Context
+
+    from ._loop import EventLoop
+
+__all__ = ["AsyncioIterator", "TaskOutcome", "TrioIterator"]
+
+
+class TaskOutcome(asyncio.Future[Any]):
+    """The outcome of a Task, unless something else is set before.
+
+    Args:
+      task: the Task, which a cancel goes to.
+      cancel_at_await: a cancel finds it at its next await, not before its next step:
+        for what has to clean up whoever is cancelled.
+    """
+
+    def __init__(
+        self, task: asyncio.Task[Any], *, cancel_at_await: bool = False
+    ) -> None:
+        super().__init__(loop=task.get_loop())
+        self._task = task
+        self._cancel_at_await = cancel_at_await
+        task.add_done_callback(self._take_outcome)
+
+    def cancel(self, msg: Any = None) -> bool:
+        """Cancel the Task."""
+        if self._cancel_at_await:
+            self.get_loop().call_soon(self._task.cancel, msg)
+            return True
+        return self._task.cancel(msg)
+
+    def _take_outcome(self, task: asyncio.Task[Any]) -> None:
+        if self.done():
+            return
+        if task.cancelled():
+            super().cancel()
+            return
+        error = task.exception()
+        if error is None:
+            self.set_result(task.result())
+        else:
+            self.set_exception(error)
+
+
+class _Iterator:
+    def __init__(self, loop: EventLoop, iterable: Any) -> None:
+        self._inner = iterable.__aiter__()
+        self._loop = loop
+        self._context: Context | None = None
+
+    def _shared_context(self) -> Context:
+        if self._context is None:
+            self._context = _crossing.context_on(self._loop)
+        return self._context
+
+    def __aiter__(self) -> Any:
+        return self
+
+    def __anext__(self) -> Awaitable[Any]:
+        return self._call(self._inner.__anext__)
+
+    def asend(self, value: Any) -> Awaitable[Any]:
+        """Send a value into the generator, and wait for the next item."""
+        return self._call(self._inner.asend, value)
+
+    def athrow(self, *error: Any) -> Awaitable[Any]:
+        """Raise an error in the generator, and wait for the next item."""
+        return self._call(self._inner.athrow, *error)
+
+    def _call(self, fn: Callable[..., Awaitable[Any]], *args: Any) -> Awaitable[Any]:
+        raise NotImplementedError
+
+
+class AsyncioIterator(_Iterator):
+    """A Trio-flavoured iterator over an asyncio-flavoured one."""
+
+    async def _call(
+        self, fn: Callable[..., Awaitable[Any]], *args: Any, cleans_up: bool = False
+    ) -> Any:
+        loop = self._loop
+        _crossing.check_trio_caller(loop, "aio_as_trio")
+        coro = _crossing.call_awaited(fn, args, {})
+        task = loop.create_task(coro, context=self._shared_context())
+        future = TaskOutcome(task, cancel_at_await=True) if cleans_up else task
+        return await _core.wait_future(future)
+
+    async def aclose(self) -> None:
+        """Close the wrapped iterator, if it can be closed: its ``finally`` clauses run
+        to their first await at least, also when the caller is cancelled."""
+        close = getattr(self._inner, "aclose", None)
+        if close is not None:
+            await self._call(close, cleans_up=True)
+
+
+async def _step_in(
+    context: Context, fn: Callable[..., Awaitable[Any]], args: tuple[Any, ...]
+) -> Any:
+    """Call a Trio-flavoured function in a given context, from the task's next step
+    on."""
+    _core.current_task().context = context
+    await _core.cancel_shielded_checkpoint()
+    return await fn(*args)
+
+
+class TrioIterator(_Iterator):
+    """An asyncio-flavoured iterator over a Trio-flavoured one."""
+
+    def _call(self, fn: Callable[..., Awaitable[Any]], *args: Any) -> Awaitable[Any]:
+        return self._loop.run_trio(_step_in, self._shared_context(), fn, args)
+
+    async def aclose(self) -> None:
+        """Close the wrapped iterator, if it can be closed."""
+        close = getattr(self._inner, "aclose", None)
+        if close is not None:
+            await self._call(close)

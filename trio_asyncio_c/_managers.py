@@ -1,0 +1,275 @@
+"""Context managers of one flavour, as seen from the other.
+
+A manager is entered and left in one task of its own flavour, with one context: it may
+hold time-outs, nurseries and cancel scopes, which belong to a task. While the body
+runs, that task waits for it inside of the manager::
+
+    the manager's task                       the caller
+      enters                    <--waits--     __aenter__
+      waits for the body's end                 runs the body
+      leaves                    <--waits--     __aexit__
+
+The body's outcome is raised inside of the manager. When the manager's task is cancelled
+meanwhile, the body is, in its own flavour's way, and waited for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from . import _core, _crossing
+from ._exceptions import Abort, Cancelled
+from ._iterators import TaskOutcome
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ._loop import EventLoop
+
+__all__ = ["AsyncioEntry", "TrioEntry"]
+
+
+def _split_cancelled(
+    error: BaseException | None,
+) -> tuple[BaseException | None, BaseException | None]:
+    """Split into Trio's cancellations and what else there is."""
+    if isinstance(error, BaseExceptionGroup):
+        return error.split(Cancelled)
+    return (error, None) if isinstance(error, Cancelled) else (None, error)
+
+
+class AsyncioEntry:
+    """One use of an asyncio-flavoured manager by a Trio task."""
+
+    def __init__(self, loop: EventLoop, manager: Any) -> None:
+        _crossing.check_trio_caller(loop, "aio_as_trio")
+        self.owner = _core.current_task()
+        self._loop = loop
+        self._manager = manager
+        self._scope = _core.CancelScope()
+        self._body_over = False
+        self._outcome: BaseException | None = None
+        self._wake: asyncio.Future[None] | None = None
+        self._cancel: asyncio.CancelledError | None = None
+
+    # In the manager's Task
+
+    async def _serve(self) -> bool:
+        """Return whether the body's error is not to be raised."""
+        try:
+            async with self._manager as value:
+                self._entered.set_result(value)
+                await self._wait_for_body()
+        except BaseException as error:
+            if error is self._outcome:
+                return False
+            raise
+        return True
+
+    async def _wait_for_body(self) -> None:
+        while not self._body_over:
+            self._wake = self._loop.create_future()
+            try:
+                await self._wake
+            except asyncio.CancelledError as cancel:
+                self._cancel = cancel
+                self._scope.cancel(
+                    reason="the asyncio Task of a context manager was cancelled"
+                )
+        if self._outcome is not None:
+            raise self._outcome
+
+    # In the Trio task
+
+    async def enter(self) -> Any:
+        """Return what the manager gives its body."""
+        coro: Any = self._serve()
+        coro.__qualname__ = type(self._manager).__qualname__
+        context = _crossing.context_on(self._loop)
+        self._task = self._loop.create_task(coro, context=context)
+        self._entered = TaskOutcome(self._task)
+        value = await _core.wait_future(self._entered)
+        self._scope.__enter__()
+        return value
+
+    def _close_scope(self, error: BaseException | None) -> BaseException | None:
+        """Close the body's scope, and return what is left of its error."""
+        try:
+            caught = self._scope.__exit__(
+                type(error) if error is not None else None,
+                error,
+                error.__traceback__ if error is not None else None,
+            )
+        except BaseException as rest:
+            return rest
+        return None if caught else error
+
+    async def _leave(self, outcome: BaseException | None) -> bool:
+        """Have the manager left; return whether nothing is to be raised."""
+        self._outcome = outcome
+        self._body_over = True
+        if self._wake is not None and not self._wake.done():
+            self._wake.set_result(None)
+        # A cancel that is pending may not keep the exit from being begun.
+        left = TaskOutcome(self._task, cancel_at_await=True)
+        return bool(await _core.wait_future(left))
+
+    async def exit(self, error: BaseException | None) -> bool:
+        """Leave the manager, and return whether the body's error is suppressed."""
+        rest = self._close_scope(error)
+        if error is not None and rest is None:
+            if not await self._leave(self._cancel):
+                assert self._cancel is not None
+                raise self._cancel
+            return True
+        cancelled, other = _split_cancelled(rest)
+        if cancelled is not None and other is None:
+            try:
+                return await self._leave(self._cancel or asyncio.CancelledError())
+            except asyncio.CancelledError:
+                return False
+        traceback = None if other is None else other.__traceback__
+        suppressed = await self._leave(other)
+        if other is None:
+            return False
+        other.__traceback__ = traceback  # without the frames of the manager's Task
+        if not suppressed:
+            if rest is error:
+                return False
+            assert rest is not None
+            raise rest
+        if cancelled is not None:
+            raise cancelled
+        return True
+
+
+class _CallOutcome(asyncio.Future[Any]):
+    """A Future of what the manager's Trio task does next."""
+
+    def __init__(self, loop: EventLoop, call: _core.TrioCall) -> None:
+        super().__init__(loop=loop)
+        self._call = call
+        self._message: Any = None
+
+    def cancel(self, msg: Any = None) -> bool:
+        if self.done():
+            return False
+        self._message = msg
+        return self._call.cancel() or super().cancel(msg)
+
+    def call_cancelled(self) -> None:
+        super().cancel(self._message)
+
+
+class TrioEntry:
+    """One use of a Trio-flavoured manager by an asyncio Task."""
+
+    def __init__(self, loop: EventLoop, manager: Any) -> None:
+        _crossing.check_running(loop)
+        self.owner = asyncio.current_task()
+        self._loop = loop
+        self._manager = manager
+        self._body_over = False
+        self._body_cancelled = False
+        self._cancelled_body = False
+        self._outcome: BaseException | None = None
+        self._parked: _core.Task | None = None
+        self._raise_cancel: Callable[[], Any] | None = None
+        self._ended = False
+
+    # In the manager's Trio task
+
+    async def _serve(self) -> bool:
+        """Return whether the body's error is not to be raised."""
+        task = _core.current_task()
+        task.name = type(self._manager).__qualname__
+        try:
+            async with self._manager as value:
+                self._waited.set_result(value)
+                await self._wait_for_body(task)
+        except BaseException as error:
+            if error is self._outcome:
+                return False
+            raise
+        return True
+
+    async def _wait_for_body(self, task: _core.Task) -> None:
+        self._parked = task
+        await _core.wait_task_rescheduled(self._abort)
+        if self._body_cancelled and self._raise_cancel is not None:
+            self._raise_cancel()
+        if self._outcome is not None:
+            raise self._outcome
+
+    def _abort(self, raise_cancel: Callable[[], Any]) -> Abort:
+        self._raise_cancel = raise_cancel
+        if not self._body_over and self.owner is not None:
+            self._cancelled_body = True
+            self.owner.cancel("the Trio task of a context manager was cancelled")
+        return Abort.FAILED
+
+    # What the call tells its sink
+
+    def done(self) -> bool:
+        return self._ended
+
+    def set_result(self, value: object) -> None:
+        self._ended = True
+        self._waited.set_result(value)
+
+    def set_exception(self, error: BaseException) -> None:
+        self._ended = True
+        self._waited.set_exception(error)
+
+    def _call_cancelled(self) -> None:
+        self._ended = True
+        self._waited.call_cancelled()
+
+    # In the asyncio Task
+
+    async def enter(self) -> Any:
+        """Return what the manager gives its body."""
+        self._call = _crossing.context_on(self._loop).run(
+            _core.TrioCall, self._loop, self, self._serve, (), {}
+        )
+        self._waited = _CallOutcome(self._loop, self._call)
+        value = await self._waited
+        self._cancels_before = self._count_cancels()
+        return value
+
+    def _count_cancels(self) -> int:
+        return 0 if self.owner is None else self.owner.cancelling()
+
+    async def _leave(self, error: BaseException | None) -> bool:
+        """Have the manager left; return whether nothing is to be raised."""
+        self._body_over = True
+        self._outcome = error
+        if isinstance(error, asyncio.CancelledError):
+            self._body_cancelled = True
+            if not self._cancelled_body:
+                self._call.cancel()
+        assert self._parked is not None
+        _core.reschedule(self._parked)
+        self._waited = _CallOutcome(self._loop, self._call)
+        return bool(await self._waited)
+
+    async def exit(self, error: BaseException | None) -> bool:
+        """Leave the manager, and return whether the body's error is suppressed."""
+        from_outside = False
+        if self._cancelled_body:
+            assert self.owner is not None
+            from_outside = self.owner.uncancel() > self._cancels_before
+        traceback = None if error is None else error.__traceback__
+        try:
+            suppressed = await self._leave(error)
+        except asyncio.CancelledError:
+            if isinstance(error, asyncio.CancelledError):
+                return False
+            raise
+        if error is None:
+            return False
+        error.__traceback__ = traceback  # without the frames of the manager's task
+        if isinstance(error, asyncio.CancelledError) and from_outside:
+            return False
+        return suppressed
