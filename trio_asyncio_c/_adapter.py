@@ -134,9 +134,13 @@ class _AioAsTrio(_Adapter):
             return await run_asyncio_on(self._loop, wrapped, (), {})
         with _crossing.closing_unused(wrapped):
             loop = self._find_loop()
-        if asyncio.isfuture(wrapped):
-            return await loop.run_future(wrapped)
-        return await run_asyncio_on(loop, _crossing.wait_awaitable, (wrapped,), {})
+            _crossing.check_trio_caller(loop, self._maker)
+            future: Any = wrapped
+            if not asyncio.isfuture(wrapped):
+                future = _crossing.context_on(loop).run(
+                    asyncio.ensure_future, wrapped, loop=loop
+                )
+        return await _core.wait_future(future)
 
     async def __aenter__(self) -> Any:
         self._check_has("__aenter__", "ctxfactory")
@@ -307,7 +311,11 @@ async def allow_asyncio(fn: Callable[..., Awaitable[Any]], /, *args: Any) -> Any
 
     Returns:
       what `fn` did.
+
+    Raises:
+      RuntimeError: the caller is no Trio task.
     """
+    _crossing.check_in_trio("allow_asyncio")
     task = _core.current_task()
     if task in _mixing:
         return await fn(*args)

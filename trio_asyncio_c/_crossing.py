@@ -133,14 +133,19 @@ def check_running(loop: EventLoop) -> None:
         raise RuntimeError("Event loop is stopped")
 
 
-def check_trio_caller(loop: EventLoop, name: str) -> None:
-    """Raise RuntimeError unless a Trio task is running and the loop can take its
-    call."""
+def check_in_trio(name: str) -> None:
+    """Raise RuntimeError unless a Trio task is running."""
     if not _core.in_trio_task():
         raise RuntimeError(
             f"{name}() must be called from async context: from a Trio task. "
             "In asyncio-flavoured code just await the function."
         )
+
+
+def check_trio_caller(loop: EventLoop, name: str) -> None:
+    """Raise RuntimeError unless a Trio task is running and the loop can take its
+    call."""
+    check_in_trio(name)
     check_running(loop)
 
 
@@ -162,11 +167,6 @@ async def call_awaited(
     """Call a function inside of the Task, so that its synchronous part sees the Task
     too."""
     return await fn(*args, **kwargs)
-
-
-async def wait_awaitable(awaitable: Awaitable[Any]) -> Any:
-    """Wait for it."""
-    return await awaitable
 
 
 # On the current loop

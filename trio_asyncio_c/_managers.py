@@ -55,12 +55,21 @@ class AsyncioEntry:
 
     # In the manager's Task
 
-    async def _serve(self) -> bool:
-        """Return whether the body's error is not to be raised."""
+    async def _serve(self) -> bool | BaseException:
+        """Return whether the body's error is not to be raised, or an error that is no
+        Task's to raise, for it would end the loop."""
         try:
             async with self._manager as value:
                 self._entered.set_result(value)
                 await self._wait_for_body()
+                if self._outcome is not None:
+                    raise self._outcome
+        except (SystemExit, KeyboardInterrupt) as error:
+            if error is self._outcome:
+                return False
+            if not self._entered.done():
+                self._entered.set_exception(error)
+            return error
         except BaseException as error:
             if error is self._outcome:
                 return False
@@ -77,8 +86,6 @@ class AsyncioEntry:
                 self._scope.cancel(
                     reason="the asyncio Task of a context manager was cancelled"
                 )
-        if self._outcome is not None:
-            raise self._outcome
 
     # In the Trio task
 
@@ -113,7 +120,10 @@ class AsyncioEntry:
             self._wake.set_result(None)
         # A cancel that is pending may not keep the exit from being begun.
         left = TaskOutcome(self._task, cancel_at_await=True)
-        return bool(await _core.wait_future(left))
+        result = await _core.wait_future(left)
+        if isinstance(result, BaseException):
+            raise result
+        return bool(result)
 
     async def exit(self, error: BaseException | None) -> bool:
         """Leave the manager, and return whether the body's error is suppressed."""
@@ -188,6 +198,8 @@ class TrioEntry:
             async with self._manager as value:
                 self._waited.set_result(value)
                 await self._wait_for_body(task)
+                if self._outcome is not None:
+                    raise self._outcome
         except BaseException as error:
             if error is self._outcome:
                 return False
@@ -199,8 +211,6 @@ class TrioEntry:
         await _core.wait_task_rescheduled(self._abort)
         if self._body_cancelled and self._raise_cancel is not None:
             self._raise_cancel()
-        if self._outcome is not None:
-            raise self._outcome
 
     def _abort(self, raise_cancel: Callable[[], Any]) -> Abort:
         self._raise_cancel = raise_cancel
