@@ -87,7 +87,8 @@ struct tac_spare {
     X(run_in_thread) X(foreign_yield) X(warn_nonstrict) X(set_library)      \
     X(outcome) X(cancel_reason) X(run_sync_soon_task) X(event_statistics)   \
     X(lock_statistics) X(channel_statistics) X(log_transport)               \
-    X(log_lost_write) X(report_accept) X(log_lost_pipe) X(log_closed)
+    X(log_lost_write) X(report_accept) X(log_lost_pipe) X(log_closed)       \
+    X(current_loop) /* a ContextVar */
 
 /* X(name): heap types, state-><name>_type. */
 #define TAC_TYPES(X)                                                        \

@@ -9,6 +9,7 @@ from contextvars import ContextVar, copy_context
 from typing import TYPE_CHECKING, Any
 
 from . import _core
+from ._cancel_reason import cancel_reason
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
@@ -27,7 +28,9 @@ __all__ = [
 
 current_loop: ContextVar[EventLoop | None] = ContextVar("current_loop", default=None)
 """The loop that crossings of the current task go to: that of the innermost `open_loop`
-block around it."""
+block around it, or the one that a Trio-flavoured function was called by."""
+
+_core._set_hooks(current_loop=current_loop)
 
 
 class TrioFuture(asyncio.Future[Any]):
@@ -56,7 +59,8 @@ class TrioFuture(asyncio.Future[Any]):
         if self.done():
             return False
         self._message = msg
-        return self._call.cancel() or super().cancel(msg)
+        why = cancel_reason(self, msg)
+        return self._call.cancel(why) or super().cancel(msg)
 
     def _call_cancelled(self) -> None:
         super().cancel(self._message)
@@ -79,7 +83,7 @@ class TrioTaskHandle:
 
     def cancel(self) -> None:
         """Cancel the task, or keep it from starting; idempotent."""
-        self._call.cancel()
+        self._call.cancel("its handle was cancelled")
 
     def cancelled(self) -> bool:
         """Return whether `cancel` was called."""

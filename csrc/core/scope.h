@@ -50,6 +50,7 @@ typedef struct TacScope {
     bool effectively_cancelled;
     bool abandoned; /* by misnesting */
     bool cancelled_caught;
+    bool foreign; /* its reason is what the other flavour said */
 } TacScope;
 
 /* A new scope, no deadline.  Returns: new ref | NULL+exc. */

@@ -9,6 +9,7 @@
 #include "aio/loop.h"
 #include "base/compat.h"
 #include "core/run.h"
+#include "core/scope.h"
 #include "core/trap.h"
 
 /* The Future's done callback: knows the trap that waits.  The trap's `first`
@@ -142,6 +143,84 @@ run_asyncio_begin(TacTrap *trap, TacTask *task)
     return TAC_TRAP_WAIT;
 }
 
+/* The cancel, in words -------------------------------------------------------
+ * The asyncio side has no scopes, so the message of its CancelledError is what
+ * tells whose deadline it was. */
+
+/* The scope, borrowed, that a cancel with this reason came from: scopes below
+ * it share the very object.  NULL if that has gone meanwhile. */
+static TacScope *
+run_asyncio_find_scope(TacScope *scope, PyObject *reason)
+{
+    for (; scope != NULL; scope = scope->parent) {
+        if (scope->cancel_called && scope->reason == reason) {
+            return scope;
+        }
+    }
+    return NULL;
+}
+
+/* What asyncio code above said when it cancelled a Trio callee in which this
+ * wait is: borrowed, or NULL.  It goes on as it is, however many levels there
+ * are. */
+static PyObject *
+run_asyncio_said_above(const TacScope *scope)
+{
+    if (scope == NULL || !scope->foreign || scope->reason == NULL) {
+        return NULL;
+    }
+    PyObject *said = PyTuple_GET_ITEM(scope->reason, 1);
+    return PyUnicode_Check(said) ? said : NULL;
+}
+
+static PyObject *
+run_asyncio_message(TacTask *task, const struct tac_cause *cause,
+                    PyObject *error)
+{
+    TacScope *scope =
+        cause->is_ki
+            ? NULL
+            : run_asyncio_find_scope(task->base.scope, cause->reason);
+    PyObject *said = run_asyncio_said_above(scope);
+    if (said != NULL) {
+        return Py_NewRef(said);
+    }
+    PyObject *who = tac_task_repr(&task->base);
+    PyObject *message = NULL;
+    if (who == NULL) {
+        return NULL;
+    }
+    if (cause->is_ki) {
+        message = PyUnicode_FromFormat("KeyboardInterrupt in %U", who);
+    }
+    else if (scope == NULL) {
+        message = PyUnicode_FromFormat("%S, in %U", error, who);
+    }
+    else {
+        message = PyUnicode_FromFormat("%S, by %R around %U", error, scope,
+                                       who);
+    }
+    Py_DECREF(who);
+    return message;
+}
+
+/* As asyncio's Tasks cancel what they wait for: by keyword. */
+static PyObject *
+run_asyncio_cancel_future(TacTrap *trap, PyObject *message)
+{
+    PyObject *names = Py_BuildValue("(s)", "msg");
+    if (names == NULL) {
+        return NULL;
+    }
+    PyObject *future = Py_NewRef(trap->first);
+    PyObject *args[2] = {future, message};
+    PyObject *told =
+        PyObject_VectorcallMethod(trap->state->str_cancel, args, 1, names);
+    Py_DECREF(future);
+    Py_DECREF(names);
+    return told;
+}
+
 static enum tac_abort
 run_asyncio_abort(TacTrap *trap, TacTask *task, const struct tac_cause *cause)
 {
@@ -149,11 +228,11 @@ run_asyncio_abort(TacTrap *trap, TacTask *task, const struct tac_cause *cause)
     if (error == NULL) {
         return TAC_ABORT_ERROR;
     }
+    PyObject *message = run_asyncio_message(task, cause, error);
     Py_XSETREF(trap->second, error);
-    PyObject *future = Py_NewRef(trap->first);
     PyObject *told =
-        PyObject_CallMethodNoArgs(future, trap->state->str_cancel);
-    Py_DECREF(future);
+        message == NULL ? NULL : run_asyncio_cancel_future(trap, message);
+    Py_XDECREF(message);
     Py_XDECREF(told);
     return told == NULL ? TAC_ABORT_ERROR : TAC_ABORT_FAILED;
 }

@@ -276,11 +276,32 @@ run_trio_set_arguments(TacTrioCall *call, PyObject *args, PyObject *kwargs)
     return 0;
 }
 
+/* Set current_loop in the callee's context, unless it is this loop there. */
+static int
+run_trio_set_current_loop(TacTrioCall *call)
+{
+    PyObject *var = call->loop->state->hook_current_loop;
+    PyObject *found = NULL;
+    if (var == NULL || PyContextVar_Get(var, NULL, &found) < 0) {
+        return var == NULL ? 0 : -1;
+    }
+    Py_XDECREF(found);
+    if (found == (PyObject *)call->loop) {
+        return 0;
+    }
+    if (PyContext_Enter(call->context) < 0) {
+        return -1;
+    }
+    PyObject *token = PyContextVar_Set(var, (PyObject *)call->loop);
+    Py_XDECREF(token);
+    return PyContext_Exit(call->context) < 0 || token == NULL ? -1 : 0;
+}
+
 static int
 run_trio_queue(TacTrioCall *call)
 {
     call->context = PyContext_CopyCurrent();
-    if (call->context == NULL) {
+    if (call->context == NULL || run_trio_set_current_loop(call) < 0) {
         return -1;
     }
     return tac_loop_push_native(call->loop, run_trio_start,
@@ -352,22 +373,25 @@ run_trio_tp_dealloc(TacTrioCall *call)
 
 /* Returns whether the cancel will be heard of: False once done. */
 static PyObject *
-run_trio_cancel(TacTrioCall *call, PyObject *noargs)
+run_trio_cancel(TacTrioCall *call, PyObject *why)
 {
+    if (!PyUnicode_Check(why)) {
+        PyErr_Format(PyExc_TypeError, "the reason must be a str, not %.200s",
+                     Py_TYPE(why)->tp_name);
+        return NULL;
+    }
     if (call->life == RUN_TRIO_DONE) {
         Py_RETURN_FALSE;
     }
     call->cancel_called = true;
     if (call->scope != NULL && call->scope->active) {
-        TacState *state = call->loop->state;
-        PyObject *why =
-            PyUnicode_FromString("its asyncio caller was cancelled");
+        TacScope *scope = (TacScope *)Py_NewRef(call->scope);
         PyObject *reason =
-            why == NULL ? NULL
-                        : tac_scope_reason(state->str_explicit, why, NULL);
-        int rc = reason == NULL ? -1 : tac_scope_cancel(call->scope, reason);
+            tac_scope_reason(call->loop->state->str_explicit, why, NULL);
+        scope->foreign = scope->foreign || scope->reason == NULL;
+        int rc = reason == NULL ? -1 : tac_scope_cancel(scope, reason);
         Py_XDECREF(reason);
-        Py_XDECREF(why);
+        Py_DECREF(scope);
         if (rc < 0) {
             return NULL;
         }
@@ -376,9 +400,10 @@ run_trio_cancel(TacTrioCall *call, PyObject *noargs)
 }
 
 static PyMethodDef run_trio_methods[] = {
-    {"cancel", (PyCFunction)run_trio_cancel, METH_NOARGS,
-     "cancel($self, /)\n--\n\n"
+    {"cancel", (PyCFunction)run_trio_cancel, METH_O,
+     "cancel($self, why, /)\n--\n\n"
      "Cancel the Trio task, or keep it from starting.\n\n"
+     "why: a str, the reason that its Cancelled has; the first counts.\n"
      "Returns False if it has ended already. The outcome is told when it\n"
      "has ended. Flavor: sync. Thread-safe: no."},
     {NULL},
