@@ -5,6 +5,7 @@ Importing this module hands them over.
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import inspect
 import itertools
@@ -212,19 +213,31 @@ def iter_await_frames(coro: Any) -> Iterator[tuple[FrameType, int]]:
         coro = following
 
 
+_CROSSINGS = (
+    "Trio-flavoured code calls an asyncio-flavoured function by "
+    "'await aio_as_trio(fn)(...)' or 'await run_asyncio(fn, ...)', and waits for an "
+    "asyncio Future or Task by 'await run_future(future)'"
+)
+
+
 def foreign_yield(message: object) -> TypeError:
     """The error for a coroutine that awaited another library's awaitable."""
-    error = TypeError(
+    text = (
         f"trio.run received unrecognized yield message {message!r}. Are you "
         "trying to use a library written for some other framework like "
         "asyncio? That won't work without some kind of compatibility shim."
     )
-    if hasattr(message, "_asyncio_future_blocking"):
-        error.add_note(
-            "Trio-flavoured code can wait for an asyncio Future with "
-            "run_future(), and call an asyncio function with run_asyncio(), "
-            "in a task that has an asyncio loop open."
-        )
+    future: Any = message
+    if hasattr(future, "_asyncio_future_blocking"):
+        # Left set, it would fail the next await of this Future, a right one.
+        future._asyncio_future_blocking = False
+    elif future is not None:
+        return TypeError(text)
+    if asyncio._get_running_loop() is not None:
+        return TypeError(f"{text} {_CROSSINGS}.")
+    # Trio's own words end there, and no crossing is at hand.
+    error = TypeError(text)
+    error.add_note(f"{_CROSSINGS}, within 'async with open_loop()'.")
     return error
 
 

@@ -377,8 +377,8 @@ static const struct tac_task_ops host_ops = {
     .object = host_object,
     .await_error =
         "must be called from async context: this is asyncio-flavoured code, "
-        "and a Trio-flavoured function can be called from it only as "
-        "'await loop.run_trio(fn, ...)'",
+        "which calls a Trio-flavoured function by "
+        "'await trio_as_aio(fn)(...)' or 'await loop.run_trio(fn, ...)'",
 };
 
 void

@@ -117,19 +117,6 @@ def test_run_future_of_something_else():
     run(main)
 
 
-def test_awaiting_a_future_in_trio_code():
-    async def main():
-        with pytest.raises(
-            TypeError, match="unrecognized yield message <Future"
-        ) as caught:
-            await current_loop.get().create_future()
-        assert "run_future()" in caught.value.__notes__[0]
-        with pytest.raises(TypeError, match="unrecognized yield message None"):
-            await asyncio.sleep(0)
-
-    run(main)
-
-
 def test_module_functions_without_a_loop():
     for call in (lambda: run_trio(nothing), lambda: run_trio_task(nothing)):
         with pytest.raises(RuntimeError, match="not within a trio_asyncio loop"):
