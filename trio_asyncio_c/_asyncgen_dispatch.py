@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from ._loop import EventLoop
 
-__all__ = ["install", "uninstall"]
+__all__ = ["install", "install_for_own_runner", "uninstall"]
 
 
 class _Dispatcher(threading.local):
@@ -67,3 +67,33 @@ def uninstall() -> None:
         sys.set_asyncgen_hooks(*_dispatcher.previous)
         _dispatcher.previous = None
         _dispatcher.owners.clear()
+
+
+class _OwnRunnerHooks:
+    """The hooks while a loop runs that owns its runner: asyncio's and the runner's."""
+
+    def __init__(self, aio: Any, trio: Any) -> None:
+        self._aio = aio
+        self._trio = trio
+        self._trio_ids: set[int] = set()  # by id, as above
+
+    def firstiter(self, agen: AsyncGenerator[Any, Any]) -> None:
+        if _core.in_trio_task():
+            self._trio_ids.add(id(agen))
+            self._trio.firstiter(agen)
+        else:
+            self._trio_ids.discard(id(agen))
+            self._aio.firstiter(agen)
+
+    def finalizer(self, agen: AsyncGenerator[Any, Any]) -> None:
+        hooks = self._trio if id(agen) in self._trio_ids else self._aio
+        self._trio_ids.discard(id(agen))
+        hooks.finalizer(agen)
+
+
+def install_for_own_runner(runner: _core.Runner) -> None:
+    """Put hooks for both flavours in place of those that asyncio has just set."""
+    aio = sys.get_asyncgen_hooks()
+    runner.asyncgens.install_hooks(runner)
+    hooks = _OwnRunnerHooks(aio, sys.get_asyncgen_hooks())
+    sys.set_asyncgen_hooks(hooks.firstiter, hooks.finalizer)

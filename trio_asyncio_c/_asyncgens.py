@@ -77,6 +77,7 @@ class AsyncGenerators:
         """Give the thread its previous hooks back."""
         if self._previous is not None:
             sys.set_asyncgen_hooks(*self._previous)
+            self._previous = None
         self._runner = None
 
     def firstiter(self, generator: AnyAsyncGenerator) -> None:
@@ -104,6 +105,9 @@ class AsyncGenerators:
 
     def _close_soon(self, generator: AnyAsyncGenerator, name: str) -> None:
         runner = self._runner
+        if runner is None:  # paused
+            self._late.add(generator)
+            return
 
         def spawn() -> None:
             try:

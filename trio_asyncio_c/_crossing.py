@@ -4,6 +4,7 @@ functions on the current loop."""
 from __future__ import annotations
 
 import asyncio
+from asyncio import events
 from contextlib import contextmanager
 from contextvars import ContextVar, copy_context
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,7 @@ from ._cancel_reason import cancel_reason
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
-    from contextvars import Context
+    from contextvars import Context, Token
 
     from ._loop import EventLoop
 
@@ -26,11 +27,62 @@ __all__ = [
     "run_trio_task",
 ]
 
-current_loop: ContextVar[EventLoop | None] = ContextVar("current_loop", default=None)
-"""The loop that crossings of the current task go to: that of the innermost `open_loop`
-block around it, or the one that a Trio-flavoured function was called by."""
+_loop_var: ContextVar[EventLoop | None] = ContextVar("current_loop", default=None)
 
-_core._set_hooks(current_loop=current_loop)
+_core._set_hooks(current_loop=_loop_var)
+
+
+class CurrentLoop:
+    """The loop that crossings of the running code go to; used as a `ContextVar` is.
+
+    In asyncio-flavoured code that is the loop that runs it, which may be in nobody's
+    context; in Trio-flavoured code that of the innermost `open_loop` block around it,
+    or the one that it was called by, unless `set` has said otherwise.
+    """
+
+    __module__ = "trio_asyncio_c"
+
+    name = "current_loop"
+
+    def get(self, default: Any = None) -> Any:
+        """Return the loop, or `default` where there is none.
+
+        Flavor: sync. Thread-safe: yes.
+        """
+        if not _core.in_trio_task():
+            running = events._get_running_loop()
+            if isinstance(running, _core.LoopCore):
+                return running
+        loop = _loop_var.get()
+        return default if loop is None else loop
+
+    def set(self, loop: EventLoop | None) -> Token[EventLoop | None]:
+        """Have the crossings of the current Trio task, and of those that it starts, go
+        to `loop`.
+
+        Returns:
+          what `reset` takes.
+
+        Flavor: sync.
+        """
+        return _loop_var.set(loop)
+
+    def reset(self, token: Token[EventLoop | None]) -> None:
+        """Undo a `set`.
+
+        Flavor: sync.
+
+        Raises:
+          ValueError: `token` is another context's or another variable's.
+          RuntimeError: `token` has been used.
+        """
+        _loop_var.reset(token)
+
+    def __repr__(self) -> str:
+        return f"<current_loop: {self.get()!r}>"
+
+
+current_loop = CurrentLoop()
 
 
 class TrioFuture(asyncio.Future[Any]):
@@ -177,14 +229,10 @@ async def call_awaited(
 
 
 def _require_loop() -> EventLoop:
-    """The current loop: that of the context, or else the one that is running, if it
-    can take crossings."""
-    loop: Any = current_loop.get()
+    loop: EventLoop | None = current_loop.get()
     if loop is None:
-        loop = asyncio._get_running_loop()
-        if not isinstance(loop, _core.LoopCore):
-            raise RuntimeError("You are not within a trio_asyncio loop")
-    return loop  # type: ignore[no-any-return]
+        raise RuntimeError("You are not within a trio_asyncio loop")
+    return loop
 
 
 # On a loop that need not be the current one
@@ -193,8 +241,8 @@ def _require_loop() -> EventLoop:
 def context_on(loop: EventLoop) -> Context:
     """A copy of the caller's context, with `loop` as the current one."""
     context = copy_context()
-    if context.get(current_loop) is not loop:
-        context.run(current_loop.set, loop)
+    if context.get(_loop_var) is not loop:
+        context.run(_loop_var.set, loop)
     return context
 
 
@@ -222,7 +270,7 @@ def run_asyncio_on(
 ) -> Awaitable[Any]:
     """Do `run_asyncio` on a loop that is the callee's current one then; None: on the
     caller's."""
-    current = current_loop.get()
+    current: EventLoop | None = current_loop.get()
     if loop is None:
         if current is None:
             return _run_asyncio_later(fn, args, kwargs)
@@ -239,7 +287,8 @@ def run_trio_on(
     kwargs: dict[str, Any],
 ) -> asyncio.Future[Any]:
     """Do `run_trio` on a loop that is the callee's current one then."""
-    if loop is current_loop.get():
+    current: EventLoop | None = current_loop.get()
+    if loop is current:
         return loop.run_trio(fn, *args, **kwargs)
     return context_on(loop).run(loop.run_trio, fn, *args, **kwargs)
 

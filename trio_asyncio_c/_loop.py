@@ -21,7 +21,14 @@ from contextlib import contextmanager
 from types import BuiltinMethodType
 from typing import TYPE_CHECKING, Any
 
-from . import _core, _crossing, _getaddrinfo, _loop_hooks, _run  # noqa: F401  (sets hooks)
+from . import (
+    _asyncgen_dispatch,
+    _core,
+    _crossing,
+    _getaddrinfo,
+    _loop_hooks,  # noqa: F401  (sets hooks)
+    _run,
+)
 from ._clock import SystemClock
 from ._executor import TrioExecutor
 from ._selector import LoopSelector
@@ -218,6 +225,7 @@ class EventLoop(_core.LoopCore, asyncio.SelectorEventLoop):
             again.
         """
         self._begin_run()
+        _asyncgen_dispatch.install_for_own_runner(self._own_runner)
         try:
             if not self._has_own_turn():
                 self._drive()
@@ -227,6 +235,7 @@ class EventLoop(_core.LoopCore, asyncio.SelectorEventLoop):
                 if self._stopping:
                     break
         finally:
+            self._own_runner.asyncgens.close()
             self._end_run()
 
     # Futures and Tasks that are not simply of asyncio's own classes in C

@@ -468,7 +468,7 @@ def test_in_a_program_of_asyncio():
         # Started by the loop's own method, which leaves the context as it is.
         assert await loop.run_trio(aio_as_trio(loops)) == (loop, loop)
         assert await trio_as_aio(trio_side)() == ((loop, loop), (loop, loop))
-        assert current_loop.get() is None
+        assert current_loop.get() is loop
 
     loop = trio_asyncio_c.new_event_loop()
     loop.run_until_complete(main())
