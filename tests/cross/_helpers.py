@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import subprocess
+import sys
+import textwrap
 
 import pytest
 from trio_asyncio_c import current_loop, new_event_loop, open_loop, run, testing
@@ -14,9 +17,24 @@ __all__ = [
     "both_ways",
     "flatten",
     "open_loop",
+    "python",
     "run",
     "run_mock",
 ]
+
+# What once was a deadlock must not be one of the whole test suite.
+TIME_LIMIT_S = 120
+
+
+def python(program, *options):
+    """Run a program in an interpreter of its own; return a `CompletedProcess`."""
+    return subprocess.run(
+        [sys.executable, *options, "-c", textwrap.dedent(program)],
+        capture_output=True,
+        text=True,
+        timeout=TIME_LIMIT_S,
+        check=False,
+    )
 
 
 def run_mock(fn, *args, **options):
