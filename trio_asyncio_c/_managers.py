@@ -19,6 +19,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 from . import _core, _crossing
+from ._cancel_reason import cancel_reason
 from ._exceptions import Abort, Cancelled
 from ._iterators import TaskOutcome
 
@@ -166,7 +167,7 @@ class _CallOutcome(asyncio.Future[Any]):
         if self.done():
             return False
         self._message = msg
-        return self._call.cancel() or super().cancel(msg)
+        return self._call.cancel(cancel_reason(self, msg)) or super().cancel(msg)
 
     def call_cancelled(self) -> None:
         super().cancel(self._message)
@@ -258,7 +259,7 @@ class TrioEntry:
         if isinstance(error, asyncio.CancelledError):
             self._body_cancelled = True
             if not self._cancelled_body:
-                self._call.cancel()
+                self._call.cancel("the body of its 'async with' was cancelled")
         assert self._parked is not None
         _core.reschedule(self._parked)
         self._waited = _CallOutcome(self._loop, self._call)
