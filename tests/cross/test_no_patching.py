@@ -158,6 +158,40 @@ def test_132_import_in_a_running_program_of_asyncio():
     """)
 
 
+DESCRIBE = """
+    import sys
+    {first}
+    import asyncio, _asyncio
+
+    for name in sorted(sys.modules):
+        if name.split(".")[0] not in ("asyncio", "_asyncio"):
+            continue
+        if name not in {names!r}:
+            continue
+        for key, value in sorted(vars(sys.modules[name]).items()):
+            if not key.startswith("__"):
+                what = getattr(value, "__qualname__", ""), getattr(value, "__module__", "")
+                print(name, key, type(value).__qualname__, *what)
+"""
+
+
+def test_asyncio_is_the_same_when_it_is_imported_after_us():
+    # Half of asyncio is in C and replaces what is in Python: who imports a part of it
+    # too early is left with the latter.
+    names = sorted(
+        f"asyncio.{name}"
+        for name in ("events", "futures", "tasks", "base_events", "coroutines")
+    )
+    names += ["asyncio", "_asyncio"]
+    alone, after = (
+        python(DESCRIBE.format(first=first, names=names))
+        for first in ("", "import trio_asyncio_c")
+    )
+    assert alone.returncode == after.returncode == 0, after.stderr
+    assert len(alone.stdout.splitlines()) > 100
+    assert after.stdout == alone.stdout
+
+
 def test_83_names_that_were_imported_from_asyncio_before():
     result = python("""
         from asyncio import (

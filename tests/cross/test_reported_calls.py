@@ -493,3 +493,27 @@ def test_ten_levels_alternating_with_errors_values_and_cancels():
         assert ended == [*range(1, 11)] * 30
 
     run(main)
+
+
+def test_ten_loops_in_each_other_calling_all_of_those_around():
+    async def who(expected):
+        await asyncio.sleep(0)
+        assert asyncio.get_running_loop() is current_loop.get() is expected
+        return await run_trio(who_in_trio, expected)
+
+    async def who_in_trio(expected):
+        await trio.sleep(0)
+        assert asyncio.get_running_loop() is current_loop.get() is expected
+        return expected
+
+    async def level(loops):
+        for loop in loops:
+            assert await loop.run_asyncio(who, loop) is loop
+            assert await run_future(loop.run_trio(who_in_trio, loop)) is loop
+        if len(loops) < 10:
+            async with open_loop() as loop:
+                await level([*loops, loop])
+        for loop in reversed(loops):
+            assert await loop.run_asyncio(who, loop) is loop
+
+    trio.run(level, [])
