@@ -77,6 +77,16 @@ def _is_cancelled() -> bool:
     return task is not None and task.cancelling() > 0
 
 
+def _stop_by_exit(future: asyncio.Future[Any]) -> None:
+    """Stop the loop if a Future was ended by SystemExit or KeyboardInterrupt: asyncio
+    takes it that a Task has raised it and the loop stopped by that, but a Trio task
+    has not."""
+    if not future.cancelled() and isinstance(
+        future.exception(), (SystemExit, KeyboardInterrupt)
+    ):
+        future.get_loop().stop()
+
+
 def _reraise(exc: BaseException) -> None:
     raise exc
 
@@ -237,6 +247,24 @@ class EventLoop(_core.LoopCore, asyncio.SelectorEventLoop):
         finally:
             self._own_runner.asyncgens.close()
             self._end_run()
+
+    def run_until_complete(self, future: Any) -> Any:
+        """Run until a Future is done, or a coroutine that is made a Task, and return
+        its result.
+
+        Flavor: sync. Not from inside a running loop.
+
+        Raises:
+          RuntimeError: as `run_forever`; the loop was stopped before the Future was
+            done.
+        """
+        if not asyncio.isfuture(future) or isinstance(future, asyncio.Task):
+            return super().run_until_complete(future)
+        future.add_done_callback(_stop_by_exit)
+        try:
+            return super().run_until_complete(future)
+        finally:
+            future.remove_done_callback(_stop_by_exit)
 
     # Futures and Tasks that are not simply of asyncio's own classes in C
 

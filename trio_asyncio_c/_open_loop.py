@@ -18,16 +18,18 @@ from __future__ import annotations
 import asyncio
 import threading
 import warnings
-from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 from . import _asyncgen_dispatch, _core, _crossing, _run
 from ._crossing import current_loop
+from ._ki import enable_ki_protection
 from ._loop import EventLoop
 from ._sync import Event
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import Awaitable, Callable
+    from contextlib import AbstractAsyncContextManager
+    from types import TracebackType
 
     from .abc import Clock
 
@@ -218,8 +220,8 @@ class TrioEventLoop(EventLoop):
 
 
 class _Keeper:
-    """The task that keeps a loop's nurseries open, out of reach of cancels from
-    outside."""
+    """The tasks that keep a loop's nurseries open, and end the loop, out of reach of
+    cancels from outside."""
 
     def __init__(self, errors: _core.Nursery) -> None:
         self._errors = errors
@@ -229,6 +231,7 @@ class _Keeper:
         self._closed = Event()
         self._loop: TrioEventLoop | None = None
 
+    @enable_ki_protection
     async def _keep(self) -> None:
         with _core.CancelScope(shield=True):
             async with _core.open_nursery() as nursery:
@@ -246,22 +249,83 @@ class _Keeper:
         """Start the keeper and return its loop, or None if that failed, in which case
         the errors' nursery knows."""
         self._errors.start_soon(self._keep, name="<asyncio event loop keeper>")
-        with _core.CancelScope(shield=True):
-            await self._opened.wait()
+        interrupt: KeyboardInterrupt | None = None
+        while not self._opened.is_set():
+            try:
+                with _core.CancelScope(shield=True):
+                    await self._opened.wait()
+            except KeyboardInterrupt as exc:
+                interrupt = exc
+        if interrupt is not None:
+            raise interrupt
         return self._loop
 
-    async def close(self) -> None:
-        """End the loop and let the keeper go."""
+    @enable_ki_protection
+    async def _end(self) -> None:
         assert self._loop is not None
-        with _core.CancelScope(shield=True):
-            if not self._loop.is_closed():
-                await self._loop._unwind(self._closing, self._calls_done)
-        self._closing.set()
-        self._closed.set()
+        try:
+            with _core.CancelScope(shield=True):
+                if not self._loop.is_closed():
+                    await self._loop._unwind(self._closing, self._calls_done)
+        finally:
+            self._closing.set()
+            self._closed.set()
+
+    def close(self) -> None:
+        """End the loop and let the keeper go. The errors' nursery waits for it.
+
+        The body's task would be the wrong one to do it: a Ctrl-C goes to the main
+        task's next checkpoint, shielded or not, and would leave the end half done.
+        """
+        if self._loop is not None:
+            self._errors.start_soon(self._end, name="<end of an asyncio event loop>")
 
 
-@asynccontextmanager
-async def open_loop(queue_len: int | None = None) -> AsyncIterator[TrioEventLoop]:
+class _OpenLoop:
+    """What `open_loop` returns. A class, not a generator: Ctrl-C could be raised in
+    the frames of contextlib, around the generator."""
+
+    def __init__(self) -> None:
+        self._nursery = _core.open_nursery(strict_exception_groups=True)
+
+    @enable_ki_protection
+    async def __aenter__(self) -> TrioEventLoop:
+        errors = await self._nursery.__aenter__()
+        self._keeper = _Keeper(errors)
+        try:
+            loop = await self._keeper.open()
+            assert loop is not None or errors.cancel_scope.cancel_called
+        except BaseException as exc:
+            self._keeper.close()
+            await self._nursery.__aexit__(type(exc), exc, exc.__traceback__)
+            raise
+        if loop is None:
+            await self._nursery.__aexit__(None, None, None)  # raises why
+            raise AssertionError
+        _asyncgen_dispatch.install()
+        self._token = current_loop.set(loop)
+        self._home = _core.set_task_home(loop)
+        return loop
+
+    @enable_ki_protection
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> bool | None:
+        self._keeper.close()
+        try:
+            return await self._nursery.__aexit__(exc_type, exc, traceback)
+        finally:
+            _core.set_task_home(self._home)
+            current_loop.reset(self._token)
+            _asyncgen_dispatch.uninstall()
+
+
+def open_loop(
+    queue_len: int | None = None,
+) -> AbstractAsyncContextManager[TrioEventLoop]:
     """Open an asyncio event loop in the running program: ``async with open_loop() as
     loop``.
 
@@ -277,24 +341,7 @@ async def open_loop(queue_len: int | None = None) -> AsyncIterator[TrioEventLoop
     Raises:
       ExceptionGroup: one level around what the body and the loop's callbacks raised.
     """
-    async with _core.open_nursery(strict_exception_groups=True) as errors:
-        keeper = _Keeper(errors)
-        loop = await keeper.open()
-        if loop is None:
-            await _core.checkpoint()
-            return
-        _asyncgen_dispatch.install()
-        token = current_loop.set(loop)
-        home = _core.set_task_home(loop)
-        try:
-            yield loop
-        finally:
-            try:
-                await keeper.close()
-            finally:
-                _core.set_task_home(home)
-                current_loop.reset(token)
-                _asyncgen_dispatch.uninstall()
+    return _OpenLoop()
 
 
 def run(

@@ -263,38 +263,42 @@ host_is_awaited(TacLoop *loop, PyObject *task)
     return false;
 }
 
-/* Into the nursery that the loop was opened in, unless a Trio task waits for
- * the Task that raised it: then it is that Task's result. */
+/* Into the nursery that the loop was opened in.  `task`: whose step raised it,
+ * or NULL. */
 static int
-host_raise_inside(TacLoop *loop, const struct tac_ring_item *item,
-                  PyObject *exc)
+host_raise_inside(TacLoop *loop, PyObject *task, PyObject *exc)
 {
-    PyObject *task = host_item_task(loop, item);
-    int rc = 0;
-    if (task == NULL || !host_is_awaited(loop, task)) {
-        rc = tac_nursery_add_exc(loop->errors, exc, NULL);
-        /* Or the Task would report it a second time when it dies. */
-        if (task != NULL
-            && PyObject_SetAttrString(task, "_log_traceback", Py_False) < 0) {
-            PyErr_Clear(); /* a subclass may refuse */
-        }
+    int rc = tac_nursery_add_exc(loop->errors, exc, NULL);
+    /* Or the Task would report it a second time when it dies. */
+    if (task != NULL
+        && PyObject_SetAttrString(task, "_log_traceback", Py_False) < 0) {
+        PyErr_Clear(); /* a subclass may refuse */
     }
-    Py_XDECREF(task);
     return rc;
 }
 
 /* SystemExit, KeyboardInterrupt, or an error of an exception handler: it
- * leaves run_forever, or the block of open_loop(). */
+ * leaves run_forever, or the block of open_loop(), unless a Trio task waits
+ * for the Task that raised it: then it is that Task's result. */
 static int
 host_raise(TacLoop *loop, const struct tac_ring_item *item)
 {
-    if (loop->errors == NULL) {
-        loop->runner->raised = true;
-        return -1;
-    }
     PyObject *exc = PyErr_GetRaisedException();
-    int rc = host_raise_inside(loop, item, exc);
-    Py_DECREF(exc);
+    PyObject *task = host_item_task(loop, item);
+    int rc = 0;
+    if (task != NULL && host_is_awaited(loop, task)) {
+        Py_DECREF(exc);
+    }
+    else if (loop->errors != NULL) {
+        rc = host_raise_inside(loop, task, exc);
+        Py_DECREF(exc);
+    }
+    else {
+        loop->runner->raised = true;
+        PyErr_SetRaisedException(exc);
+        rc = -1;
+    }
+    Py_XDECREF(task);
     return rc;
 }
 
