@@ -38,7 +38,10 @@ class _Dispatcher(threading.local):
         if isinstance(loop, _core.LoopCore):
             self.owners[id(agen)] = loop  # type: ignore[assignment]
             loop._asyncgen_firstiter_hook(agen)  # type: ignore[attr-defined]
-        elif self.previous.firstiter is not None:
+            return
+        # Of one that has ended by itself, which nobody tells of, that had this id.
+        self.owners.pop(id(agen), None)
+        if self.previous.firstiter is not None:
             self.previous.firstiter(agen)
 
     def finalizer(self, agen: AsyncGenerator[Any, Any]) -> None:
@@ -64,8 +67,8 @@ def uninstall() -> None:
     """Undo one `install`; the last one restores the hooks of before the first."""
     _dispatcher.users -= 1
     if _dispatcher.users == 0:
+        # Kept, for generators keep the finalizer that was there at their beginning.
         sys.set_asyncgen_hooks(*_dispatcher.previous)
-        _dispatcher.previous = None
         _dispatcher.owners.clear()
 
 

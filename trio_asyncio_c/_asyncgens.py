@@ -82,6 +82,8 @@ class AsyncGenerators:
 
     def firstiter(self, generator: AnyAsyncGenerator) -> None:
         """Hook: a generator is iterated for the first time."""
+        # Of one that has ended by itself, which nobody tells of, that had this id.
+        self._foreign.pop(id(generator), None)
         if _core._get_context_task() is not None:
             self.alive.add(generator)
             return

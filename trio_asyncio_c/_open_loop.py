@@ -177,15 +177,19 @@ class TrioEventLoop(EventLoop):
             return
         while not self._halted:  # the stop is still in the queue
             await _core.checkpoint()
+        self._resume()
         tasks = _live_tasks(self)
-        if tasks:
+        if not tasks:
+            return
+        try:
             warnings.warn(
                 f"the event loop was stopped while {len(tasks)} asyncio tasks were "
                 "alive; it goes on to let them unwind",
                 RuntimeWarning,
                 stacklevel=2,
             )
-        self._resume()
+        except RuntimeWarning as exc:  # a filter makes it an error
+            self._raise_out(exc)
 
     async def _unwind_tasks(self, tasks: set[asyncio.Task[Any]]) -> None:
         """Cancel asyncio Tasks and wait for them; what they raise leaves the block."""
