@@ -14,7 +14,7 @@ import types
 from typing import TYPE_CHECKING, Any
 
 from . import _core, _crossing
-from ._crossing import run_asyncio_on, run_trio_on
+from ._crossing import current_loop, run_asyncio_on, run_trio_on
 from ._iterators import AsyncioIterator, TrioIterator
 from ._managers import AsyncioEntry, TrioEntry
 
@@ -39,28 +39,32 @@ __all__ = [
 ]
 
 
+# What each call needs, without the lookups.
+_Function = types.FunctionType
+_GENERATES = inspect.CO_ASYNC_GENERATOR
+_get_current = current_loop.get
+
+
 def _makes_iterator(fn: Any) -> bool:
     """Whether calling `fn` makes an async generator, and not an awaitable."""
-    if type(fn) is types.FunctionType:
-        return bool(fn.__code__.co_flags & inspect.CO_ASYNC_GENERATOR)
-    return isinstance(fn, (types.MethodType, functools.partial)) and (
-        inspect.isasyncgenfunction(fn)
-    )
+    kinds = types.FunctionType, types.MethodType, functools.partial
+    return isinstance(fn, kinds) and inspect.isasyncgenfunction(fn)
 
 
 class _Adapter:
     """What both directions share: whose face it is, and the loop."""
 
-    __slots__ = ("__dict__", "__weakref__", "_entered", "_loop", "_wrapped")
-
     _maker: str
+    _entered: dict[object, list[Any]] | None = None
 
     def __init__(self, wrapped: Any, loop: EventLoop | None) -> None:
         self._wrapped = wrapped
         self._loop = loop
-        self._entered: dict[object, list[Any]] | None = None
-        if callable(wrapped):
-            # What the class has too, or __getattr__ would not be asked.
+        # What the class has too, so that __getattr__ would not be asked.
+        if type(wrapped) is _Function:
+            self.__doc__ = wrapped.__doc__
+            self.__module__ = wrapped.__module__
+        elif callable(wrapped):
             self.__doc__ = getattr(wrapped, "__doc__", None)
             self.__module__ = getattr(wrapped, "__module__", None)  # type: ignore[assignment]
 
@@ -68,15 +72,24 @@ class _Adapter:
     # face is put on when somebody looks at it.
 
     def __getattr__(self, name: str) -> Any:
-        if name not in _Adapter.__slots__ and callable(self._wrapped):
-            face: Any = self
-            if "__wrapped__" not in self.__dict__:
-                functools.update_wrapper(face, self._wrapped)
-            if name in self.__dict__:
-                return self.__dict__[name]
+        own = self.__dict__
+        if "__wrapped__" not in own and callable(own.get("_wrapped")):
+            self._put_on_face(own)
+            if name in own:
+                return own[name]
         raise AttributeError(
             f"{type(self).__name__!r} object has no attribute {name!r}"
         )
+
+    def _put_on_face(self, own: dict[str, Any]) -> None:
+        """Do as `functools.update_wrapper`, but keep what is set here."""
+        wrapped = own["__wrapped__"] = self._wrapped
+        for name in functools.WRAPPER_ASSIGNMENTS:
+            if name not in own and hasattr(wrapped, name):
+                own[name] = getattr(wrapped, name)
+        for name, value in getattr(wrapped, "__dict__", {}).items():
+            if name not in ("_entered", "_loop", "_wrapped"):
+                own.setdefault(name, value)
 
     def __repr__(self) -> str:
         return f"<{self._maker} of {self._wrapped!r}>"
@@ -114,15 +127,17 @@ class _Adapter:
 class _AioAsTrio(_Adapter):
     """Something asyncio-flavoured, to be used by Trio-flavoured code."""
 
-    __slots__ = ()
-
     _maker = "aio_as_trio"
     _is_coroutine = getattr(asyncio.coroutines, "_is_coroutine", None)
 
     def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
         fn = self._wrapped
-        if _makes_iterator(fn):
-            return _AioAsTrio(fn(*args, **kwargs), self._loop)
+        if type(fn) is not _Function or fn.__code__.co_flags & _GENERATES:
+            if _makes_iterator(fn):
+                return _AioAsTrio(fn(*args, **kwargs), self._loop)
+        loop = _get_current()
+        if loop is not None and (self._loop is None or self._loop is loop):
+            return loop.run_asyncio(fn, *args, **kwargs)
         return run_asyncio_on(self._loop, fn, args, kwargs)
 
     def __await__(self) -> Generator[Any, Any, Any]:
@@ -165,14 +180,16 @@ class _TrioAsAio(_Adapter):
     so it may be given to `call_soon` and its like.
     """
 
-    __slots__ = ()
-
     _maker = "trio_as_aio"
 
     def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
         fn = self._wrapped
-        if _makes_iterator(fn):
-            return _TrioAsAio(fn(*args, **kwargs), self._loop)
+        if type(fn) is not _Function or fn.__code__.co_flags & _GENERATES:
+            if _makes_iterator(fn):
+                return _TrioAsAio(fn(*args, **kwargs), self._loop)
+        loop = _get_current()
+        if loop is not None and (self._loop is None or self._loop is loop):
+            return loop.run_trio(fn, *args, **kwargs)
         return run_trio_on(self._find_loop(), fn, args, kwargs)
 
     async def __aenter__(self) -> Any:
@@ -260,13 +277,13 @@ def wrap_generator(proc: Callable[..., Any], /, *args: Any) -> Any:
     return aio_as_trio(proc(*args))
 
 
-def run_aio_generator(loop: EventLoop, async_generator: Any) -> AsyncioIterator:
+def run_aio_generator(loop: EventLoop | None, async_generator: Any) -> AsyncioIterator:
     """Return a Trio-flavoured iterator over an asyncio-flavoured one, which runs on
-    `loop`.
+    `loop`; None: on the current one.
 
     Flavor: sync; the iterator is Trio-flavoured, and each item a checkpoint.
     """
-    return AsyncioIterator(loop, async_generator)
+    return AsyncioIterator(loop or _crossing._require_loop(), async_generator)
 
 
 # Both flavours in one task

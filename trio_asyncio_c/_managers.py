@@ -119,6 +119,8 @@ class AsyncioEntry:
         self._body_over = True
         if self._wake is not None and not self._wake.done():
             self._wake.set_result(None)
+        # Of a stopped loop, its end is what wakes the Task up.
+        _crossing.check_running(self._loop)
         # A cancel that is pending may not keep the exit from being begun.
         left = TaskOutcome(self._task, cancel_at_await=True)
         result = await _core.wait_future(left)
@@ -158,8 +160,10 @@ class AsyncioEntry:
 class _CallOutcome(asyncio.Future[Any]):
     """A Future of what the manager's Trio task does next."""
 
-    def __init__(self, loop: EventLoop, call: _core.TrioCall) -> None:
-        super().__init__(loop=loop)
+    def __init__(self, call: _core.TrioCall) -> None:
+        super().__init__(
+            loop=asyncio.get_running_loop()
+        )  # which need not be the call's
         self._call = call
         self._message: Any = None
 
@@ -244,7 +248,7 @@ class TrioEntry:
         self._call = _crossing.context_on(self._loop).run(
             _core.TrioCall, self._loop, self, self._serve, (), {}
         )
-        self._waited = _CallOutcome(self._loop, self._call)
+        self._waited = _CallOutcome(self._call)
         value = await self._waited
         self._cancels_before = self._count_cancels()
         return value
@@ -262,7 +266,7 @@ class TrioEntry:
                 self._call.cancel("the body of its 'async with' was cancelled")
         assert self._parked is not None
         _core.reschedule(self._parked)
-        self._waited = _CallOutcome(self._loop, self._call)
+        self._waited = _CallOutcome(self._call)
         return bool(await self._waited)
 
     async def exit(self, error: BaseException | None) -> bool:

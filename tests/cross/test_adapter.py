@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import functools
 import gc
 import inspect
@@ -328,14 +329,39 @@ def test_looks_like_what_it_wraps(adapter, fn):
     del fn.mark
 
 
+def test_a_callable_objects_attributes_are_not_the_adapters():
+    class Callable:
+        def __init__(self):
+            self._loop = self._wrapped = self._entered = self.mark = "mine"
+
+        async def __call__(self, x):
+            return await add(x)
+
+    async def main():
+        wrapped = Callable()
+        adapted = aio_as_trio(wrapped)
+        assert (adapted.mark, adapted.__wrapped__) == ("mine", wrapped)
+        assert await adapted(1) == 1
+        # An adapter of an adapter crosses there and back.
+        around = trio_as_aio(adapted)
+        assert around.__wrapped__ is adapted
+        assert around.mark == "mine"
+        assert await aio_as_trio(around)(2) == 2
+
+    run(main)
+
+
 def test_what_is_no_function_has_no_face():
     coro = add(1)
     adapted = aio_as_trio(coro)
     for name in ("__name__", "__wrapped__", "mark"):
         assert not hasattr(adapted, name)
     coro.close()
-    with pytest.raises(AttributeError, match="'no_such'"):
-        aio_as_trio(add).no_such
+    adapted = aio_as_trio(add)
+    for _ in range(2):
+        with pytest.raises(AttributeError, match="'no_such'"):
+            adapted.no_such
+    assert copy.copy(adapted).__wrapped__ is add
 
 
 def test_bound_methods_have_the_functions_face():

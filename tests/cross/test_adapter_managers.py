@@ -16,6 +16,7 @@ from trio_asyncio_c import (
     lowlevel,
     open_loop,
     run_asyncio,
+    testing,
     trio,
     trio_as_aio,
 )
@@ -244,8 +245,10 @@ def test_the_managers_loop_is_the_given_one():
                     assert loops == (outer, outer)
 
                 async def asyncio_side():
-                    async with trio_as_aio(which(), loop=inner) as loops:
-                        assert loops == (inner, inner)
+                    for loop in (inner, outer):
+                        async with trio_as_aio(which(), loop=loop) as loops:
+                            assert loops == (loop, loop)
+                            await asyncio.sleep(0)
 
                 await run_asyncio(asyncio_side)
 
@@ -504,6 +507,21 @@ def test_the_loops_end_ends_a_body():
         assert steps == ["body", "enter", "entered", "exit", "left"]
 
     run_mock(main)
+
+
+@pytest.mark.filterwarnings("ignore:the event loop was stopped:RuntimeWarning")
+def test_a_loop_that_is_stopped_in_the_body():
+    manager = asyncio_manager()
+
+    async def main():
+        async with open_loop() as loop:
+            with pytest.raises(RuntimeError, match="Event loop is stopped"):
+                async with aio_as_trio(manager):
+                    await loop.stop().wait()
+
+    trio.run(main, clock=testing.MockClock(autojump_threshold=0))
+    # The exit ran when the block's end let the Tasks unwind, cancelled as they are.
+    assert manager.steps[:3] == ["enter", "entered", "exit"]
 
 
 # A Trio-flavoured manager, and asyncio's cancels

@@ -168,6 +168,7 @@ def test_other_names():
         loop = current_loop.get()
         for iterator in (
             run_aio_generator(loop, items(3)),
+            run_aio_generator(None, items(3)),
             trio_asyncio_c.wrap_generator(items, 3),
             trio_asyncio_c.run_generator(items(3)),
             trio_asyncio_c.run_iterator(items(3)),
