@@ -23,13 +23,16 @@ if TYPE_CHECKING:
 __all__ = ["install", "install_for_own_runner", "uninstall"]
 
 
-class _Dispatcher(threading.local):
-    """One thread's hooks, and the hooks that were there before."""
+class _Dispatcher:
+    """The hooks while loops are open, and those that were there before.
 
-    users = 0
-    previous: Any = None
+    A generator keeps the finalizer of its beginning, and with it this, however long
+    it lives; nothing else does.
+    """
 
     def __init__(self) -> None:
+        self.users = 0
+        self.previous = sys.get_asyncgen_hooks()
         # By id: when a generator is finalised, weak references to it are gone already.
         self.owners: dict[int, EventLoop] = {}
 
@@ -52,24 +55,32 @@ class _Dispatcher(threading.local):
             self.previous.finalizer(agen)
 
 
-_dispatcher = _Dispatcher()
+class _Thread(threading.local):
+    dispatcher: _Dispatcher | None = None
+
+
+_thread = _Thread()
 
 
 def install() -> None:
-    """Put the dispatcher in place of the thread's hooks; calls nest."""
-    if _dispatcher.users == 0:
-        _dispatcher.previous = sys.get_asyncgen_hooks()
-        sys.set_asyncgen_hooks(_dispatcher.firstiter, _dispatcher.finalizer)
-    _dispatcher.users += 1
+    """Put a dispatcher in place of the thread's hooks; calls nest."""
+    if _thread.dispatcher is None:
+        _thread.dispatcher = _Dispatcher()
+        sys.set_asyncgen_hooks(
+            _thread.dispatcher.firstiter, _thread.dispatcher.finalizer
+        )
+    _thread.dispatcher.users += 1
 
 
 def uninstall() -> None:
     """Undo one `install`; the last one restores the hooks of before the first."""
-    _dispatcher.users -= 1
-    if _dispatcher.users == 0:
-        # Kept, for generators keep the finalizer that was there at their beginning.
-        sys.set_asyncgen_hooks(*_dispatcher.previous)
-        _dispatcher.owners.clear()
+    dispatcher = _thread.dispatcher
+    assert dispatcher is not None
+    dispatcher.users -= 1
+    if dispatcher.users == 0:
+        _thread.dispatcher = None
+        sys.set_asyncgen_hooks(*dispatcher.previous)
+        dispatcher.owners.clear()
 
 
 class _OwnRunnerHooks:
