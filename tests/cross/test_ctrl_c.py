@@ -201,11 +201,9 @@ def test_while_the_block_ends(how):
         show(run, main)
         """
     )
-    assert lines == [
-        "asyncio cleaned up",
-        "trio cleaned up",
-        "group KeyboardInterrupt",
-    ]
+    # Which of the two is the first, is a matter of how busy the machine is.
+    assert sorted(lines[:-1]) == ["asyncio cleaned up", "trio cleaned up"]
+    assert lines[-1] == "group KeyboardInterrupt"
 
 
 @pytest.mark.parametrize("where", ["before", "inside", "after"])
