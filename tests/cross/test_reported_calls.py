@@ -8,6 +8,7 @@ import concurrent.futures
 import gc
 import socket
 import sys
+from functools import partial
 
 import pytest
 
@@ -171,7 +172,6 @@ def test_104_an_error_in_a_callback_during_a_crossing(how, caplog):
             right.send(b"x")
         elif how == "task":
             loop.call_later(0.001, lambda: loop.create_task(task()) and None)
-            loop.call_later(0.002, gc.collect)
         else:
             loop.call_soon_threadsafe(fail)
 
@@ -394,7 +394,10 @@ def test_135_two_loops_calling_into_each_other():
 def test_135_one_loop_ends_while_the_other_waits_for_it():
     seen = []
 
+    began = trio.Event()
+
     async def bottom():
+        began.set()
         try:
             await asyncio.sleep(1000)
         finally:
@@ -412,7 +415,7 @@ def test_135_one_loop_ends_while_the_other_waits_for_it():
                         raise
 
                 future = outer.run_trio(middle)
-                await trio.sleep(0.001)
+                await began.wait()
             # The end of the inner loop cancelled its Task: the callee of the outer one
             # heard of that as of any other error.
             with pytest.raises(asyncio.CancelledError):
@@ -482,13 +485,17 @@ def test_ten_levels_alternating_with_errors_values_and_cancels():
         await trio.sleep(0)
         raise Leave
 
+    async def wait_for_cancel(scope):
+        scope.cancel()
+        await trio.sleep_forever()
+
     async def main():
         for _ in range(10):
             assert await go_down(10, value) == "value"
             with pytest.raises(Leave):
                 await go_down(10, error)
-            with trio.move_on_after(0.001) as scope:
-                await go_down(10, trio.sleep_forever)
+            with trio.CancelScope() as scope:
+                await go_down(10, partial(wait_for_cancel, scope))
             assert scope.cancelled_caught
         assert ended == [*range(1, 11)] * 30
 

@@ -332,8 +332,10 @@ def test_in_finally_blocks(runs):
     async def main():
         loop = asyncio.get_running_loop()
         said = []
+        began = asyncio.Event()
 
         async def in_asyncio():
+            began.set()
             try:
                 await asyncio.sleep(1000)
             finally:
@@ -357,7 +359,7 @@ def test_in_finally_blocks(runs):
                     said.append(where() == in_trio(loop))
 
         future = loop.run_trio(in_trio_code)
-        await asyncio.sleep(0.001)
+        await began.wait()
         future.cancel()
         with pytest.raises(asyncio.CancelledError):
             await future
@@ -392,7 +394,7 @@ def test_in_what_the_end_of_a_block_cancels():
         async with open_loop() as loop:
             task = loop.create_task(in_asyncio())
             run_trio_task(in_trio_code)
-            await trio.sleep(0.001)
+            await loop.synchronize()
         assert task.cancelled()
         assert said == [True] * 3
         assert where() == before == (name("trio"), None, None, None)
