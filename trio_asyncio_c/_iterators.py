@@ -89,15 +89,19 @@ class _Iterator:
 class AsyncioIterator(_Iterator):
     """A Trio-flavoured iterator over an asyncio-flavoured one."""
 
+    def _start(
+        self, fn: Callable[..., Awaitable[Any]], args: tuple[Any, ...], cleans_up: bool
+    ) -> asyncio.Future[Any]:
+        _crossing.check_trio_caller(self._loop, "aio_as_trio")
+        coro = _crossing.call_awaited(fn, args, {})
+        task = self._loop.create_task(coro, context=self._shared_context())
+        return TaskOutcome(task, cancel_at_await=True) if cleans_up else task
+
     async def _call(
         self, fn: Callable[..., Awaitable[Any]], *args: Any, cleans_up: bool = False
     ) -> Any:
-        loop = self._loop
-        _crossing.check_trio_caller(loop, "aio_as_trio")
-        coro = _crossing.call_awaited(fn, args, {})
-        task = loop.create_task(coro, context=self._shared_context())
-        future = TaskOutcome(task, cancel_at_await=True) if cleans_up else task
-        return await _core.wait_future(future)
+        # No variable holds the Future: it would be in the traceback of its error.
+        return await _core.wait_future(self._start(fn, args, cleans_up))
 
     async def aclose(self) -> None:
         """Close the wrapped iterator, if it can be closed: its ``finally`` clauses run

@@ -49,6 +49,7 @@ class AsyncioEntry:
         self._loop = loop
         self._manager = manager
         self._scope = _core.CancelScope()
+        self._inside = False
         self._body_over = False
         self._outcome: BaseException | None = None
         self._wake: asyncio.Future[None] | None = None
@@ -61,6 +62,7 @@ class AsyncioEntry:
         Task's to raise, for it would end the loop."""
         try:
             async with self._manager as value:
+                self._inside = True
                 self._entered.set_result(value)
                 await self._wait_for_body()
                 if self._outcome is not None:
@@ -68,7 +70,7 @@ class AsyncioEntry:
         except (SystemExit, KeyboardInterrupt) as error:
             if error is self._outcome:
                 return False
-            if not self._entered.done():
+            if not self._inside:
                 self._entered.set_exception(error)
             return error
         except BaseException as error:
@@ -97,7 +99,10 @@ class AsyncioEntry:
         context = _crossing.context_on(self._loop)
         self._task = self._loop.create_task(coro, context=context)
         self._entered = TaskOutcome(self._task)
-        value = await _core.wait_future(self._entered)
+        try:
+            value = await _core.wait_future(self._entered)
+        finally:
+            del self._entered  # its error has this frame in its traceback
         self._scope.__enter__()
         return value
 
@@ -113,8 +118,7 @@ class AsyncioEntry:
             return rest
         return None if caught else error
 
-    async def _leave(self, outcome: BaseException | None) -> bool:
-        """Have the manager left; return whether nothing is to be raised."""
+    def _start_leaving(self, outcome: BaseException | None) -> asyncio.Future[Any]:
         self._outcome = outcome
         self._body_over = True
         if self._wake is not None and not self._wake.done():
@@ -122,8 +126,17 @@ class AsyncioEntry:
         # Of a stopped loop, its end is what wakes the Task up.
         _crossing.check_running(self._loop)
         # A cancel that is pending may not keep the exit from being begun.
-        left = TaskOutcome(self._task, cancel_at_await=True)
-        result = await _core.wait_future(left)
+        return TaskOutcome(self._task, cancel_at_await=True)
+
+    async def _leave(self, outcome: BaseException | None) -> bool:
+        """Have the manager left; return whether nothing is to be raised."""
+        try:
+            result = await _core.wait_future(self._start_leaving(outcome))
+        finally:
+            # Their tracebacks have this frame in them.
+            if self._task.done():
+                self._outcome = self._cancel = None
+            del self._task
         if isinstance(result, BaseException):
             raise result
         return bool(result)
@@ -132,9 +145,13 @@ class AsyncioEntry:
         """Leave the manager, and return whether the body's error is suppressed."""
         rest = self._close_scope(error)
         if error is not None and rest is None:
-            if not await self._leave(self._cancel):
-                assert self._cancel is not None
-                raise self._cancel
+            cancel = self._cancel
+            try:
+                if not await self._leave(cancel):
+                    assert cancel is not None
+                    raise cancel
+            finally:
+                del cancel
             return True
         cancelled, other = _split_cancelled(rest)
         if cancelled is not None and other is None:
@@ -249,7 +266,10 @@ class TrioEntry:
             _core.TrioCall, self._loop, self, self._serve, (), {}
         )
         self._waited = _CallOutcome(self._call)
-        value = await self._waited
+        try:
+            value = await self._waited
+        finally:
+            del self._waited  # its error has this frame in its traceback
         self._cancels_before = self._count_cancels()
         return value
 
@@ -267,7 +287,11 @@ class TrioEntry:
         assert self._parked is not None
         _core.reschedule(self._parked)
         self._waited = _CallOutcome(self._call)
-        return bool(await self._waited)
+        try:
+            return bool(await self._waited)
+        finally:
+            self._outcome = None
+            del self._waited  # its error has this frame in its traceback
 
     async def exit(self, error: BaseException | None) -> bool:
         """Leave the manager, and return whether the body's error is suppressed."""

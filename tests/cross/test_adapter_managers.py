@@ -729,3 +729,56 @@ def test_nothing_is_kept():
         assert len(gc.get_objects()) < before + 200
 
     run(main)
+
+
+def test_nothing_is_left_to_the_collector():
+    """Neither by managers and iterators that end, nor by their errors."""
+
+    async def items():
+        yield 1
+
+    @asynccontextmanager
+    async def fails_at_exit():
+        yield
+        raise ValueError
+
+    async def fail_in_trio():
+        with pytest.raises(KeyError):
+            async with aio_as_trio(asyncio.Lock()):
+                raise KeyError("body")
+        with pytest.raises(ValueError):
+            async with aio_as_trio(fails_at_exit()):
+                pass
+        async for _ in aio_as_trio(items()):
+            pass
+
+    async def fail_in_asyncio():
+        with pytest.raises(ExceptionGroup):
+            async with trio_as_aio(trio.open_nursery()):
+                raise KeyError("body")
+        with pytest.raises(ValueError):
+            async with trio_as_aio(fails_at_exit()):
+                pass
+        async for _ in trio_as_aio(items()):
+            pass
+
+    def left():
+        modules = "trio_asyncio_c._managers", "trio_asyncio_c._iterators"
+        return [
+            type(obj).__name__
+            for obj in gc.get_objects()
+            if type(obj).__module__ in modules
+        ]
+
+    async def main():
+        gc.collect()
+        gc.disable()
+        try:
+            await fail_in_trio()
+            assert left() == []
+            await run_asyncio(fail_in_asyncio)
+            assert left() == []
+        finally:
+            gc.enable()
+
+    run_mock(main)
