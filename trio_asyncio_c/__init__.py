@@ -9,6 +9,8 @@ The Trio-flavoured API is here under Trio's own names, and in
 anywhere.
 """
 
+from typing import TYPE_CHECKING as _TYPE_CHECKING
+
 from . import _core_hooks  # noqa: F401  (hands the core its Python functions)
 from . import abc, from_thread, lowlevel, testing, to_thread, trio
 from ._adapter import (
@@ -47,12 +49,15 @@ from ._core import (
 )
 from ._crossing import (
     current_loop,
+    run_aio_coroutine,
+    run_aio_future,
     run_asyncio,
     run_coroutine,
     run_future,
     run_trio,
     run_trio_task,
 )
+from ._deprecated import TrioAsyncioDeprecationWarning
 from ._exceptions import (
     BrokenResourceError,
     BusyResourceError,
@@ -67,7 +72,7 @@ from ._exceptions import (
 )
 from ._executor import TrioExecutor
 from ._install import install_trio
-from ._loop import EventLoop, new_event_loop
+from ._loop import BaseTrioEventLoop, EventLoop, new_event_loop
 from ._open_loop import TrioEventLoop, open_loop, run
 from ._policy import EventLoopPolicy, install
 from ._resource import aclose_forcefully
@@ -90,6 +95,7 @@ from ._tree import format_task_tree
 from ._version import __version__
 
 __all__ = [
+    "BaseTrioEventLoop",
     "BrokenResourceError",
     "BusyResourceError",
     "CancelScope",
@@ -117,6 +123,7 @@ __all__ = [
     "TASK_STATUS_IGNORED",
     "TaskStatus",
     "TooSlowError",
+    "TrioAsyncioDeprecationWarning",
     "TrioDeprecationWarning",
     "TrioEventLoop",
     "TrioExecutor",
@@ -147,6 +154,8 @@ __all__ = [
     "open_memory_channel",
     "open_nursery",
     "run",
+    "run_aio_coroutine",
+    "run_aio_future",
     "run_aio_generator",
     "run_asyncio",
     "run_coroutine",
@@ -167,6 +176,9 @@ __all__ = [
     "wrap_generator",
     "wrap_trio_context",
 ]
+
+if not _TYPE_CHECKING:  # or every name would seem to be there
+    from ._deprecated import get_deprecated as __getattr__  # noqa: F401
 
 from ._util import publish as _publish  # noqa: E402
 

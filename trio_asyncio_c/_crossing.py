@@ -4,6 +4,7 @@ functions on the current loop."""
 from __future__ import annotations
 
 import asyncio
+import sys
 from asyncio import events
 from contextlib import contextmanager
 from contextvars import ContextVar, copy_context
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import _core
 from ._cancel_reason import cancel_reason
+from ._install import is_trio_installed
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "current_loop",
+    "run_aio_coroutine",
+    "run_aio_future",
     "run_asyncio",
     "run_coroutine",
     "run_future",
@@ -189,9 +193,35 @@ def check_running(loop: EventLoop) -> None:
         raise RuntimeError("Event loop is stopped")
 
 
+def _plain_trio_advice() -> str:
+    """Say what to do if it is the plain ``trio`` package that runs the caller."""
+    trio: Any = sys.modules.get("trio")
+    if trio is None or is_trio_installed():
+        return ""
+    try:
+        trio.lowlevel.current_task()
+    except (AttributeError, RuntimeError):
+        return ""
+    return (
+        ". This program runs on the plain trio package's own scheduler: call "
+        "trio_asyncio_c.install_trio() before trio is imported, or start the program "
+        "by 'python -m trio_asyncio_c --trio'"
+    )
+
+
+def check_not_plain_trio(name: str) -> None:
+    """Raise RuntimeError, with advice, in a task of the plain ``trio`` package."""
+    if _core.in_trio_task():
+        return
+    advice = _plain_trio_advice()
+    if advice:
+        raise RuntimeError(f"{name}() was called in a run that is not ours{advice}")
+
+
 def check_in_trio(name: str) -> None:
     """Raise RuntimeError unless a Trio task is running."""
     if not _core.in_trio_task():
+        check_not_plain_trio(name)
         raise RuntimeError(
             f"{name}() must be called from async context: from a Trio task. "
             "In asyncio-flavoured code just await the function."
@@ -231,7 +261,9 @@ async def call_awaited(
 def _require_loop() -> EventLoop:
     loop: EventLoop | None = current_loop.get()
     if loop is None:
-        raise RuntimeError("You are not within a trio_asyncio loop")
+        raise RuntimeError(
+            "You are not within a trio_asyncio loop" + _plain_trio_advice()
+        )
     return loop
 
 
@@ -321,7 +353,13 @@ async def run_future(future: asyncio.Future[Any], /) -> Any:
 
     Flavor: trio. Checkpoint: yes.
     """
+    check_not_plain_trio("run_future")
     return await _core.wait_future(future)
+
+
+# trio-asyncio's names
+run_aio_coroutine = run_coroutine
+run_aio_future = run_future
 
 
 def run_trio(

@@ -98,11 +98,10 @@ class TrioExecutor(concurrent.futures.ThreadPoolExecutor):
       limiter: a `CapacityLimiter` or one like it; or an int, which is taken for
         `max_workers`. None: Trio's default limiter, unless there is `max_workers`.
       thread_name_prefix: what the names of threads begin with while they run a job.
-      max_workers: the number of threads at a time.
+      max_workers: the number of threads at a time, if no limiter is given.
 
     Raises:
       ValueError: `max_workers` is not positive.
-      TypeError: both a limiter and `max_workers` are given.
     """
 
     __module__ = "trio_asyncio_c"
@@ -113,13 +112,11 @@ class TrioExecutor(concurrent.futures.ThreadPoolExecutor):
         thread_name_prefix: str | None = None,
         max_workers: int | None = None,
     ) -> None:
-        if limiter is not None and max_workers is not None:
-            raise TypeError("give a limiter or max_workers, not both")
         if isinstance(limiter, int):
             max_workers, limiter = limiter, None
         super().__init__(max_workers, thread_name_prefix or "")
         self._limiter = limiter
-        if max_workers is not None:
+        if limiter is None and max_workers is not None:
             self._limiter = CapacityLimiter(max_workers)
         self._numbers = itertools.count()
         # Jobs without a thread, by loop: a task that gets a token takes the oldest,

@@ -19,7 +19,7 @@ import threading
 from asyncio import base_events, events
 from contextlib import contextmanager
 from types import BuiltinMethodType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 from . import (
     _asyncgen_dispatch,
@@ -52,7 +52,7 @@ if TYPE_CHECKING:
 
     from .abc import Clock
 
-__all__ = ["EventLoop", "new_event_loop"]
+__all__ = ["BaseTrioEventLoop", "EventLoop", "new_event_loop"]
 
 # The default of concurrent.futures.ThreadPoolExecutor, which this stands for.
 _EXECUTOR_LIMIT = min(32, (getattr(os, "process_cpu_count", os.cpu_count)() or 1) + 4)
@@ -836,6 +836,40 @@ class EventLoop(_core.LoopCore, asyncio.SelectorEventLoop):
         _crossing.check_trio_caller(self, "run_future")
         return await _core.wait_future(future)
 
+    # trio-asyncio's names
+    run_aio_coroutine = run_coroutine
+    run_aio_future = staticmethod(_crossing.run_future)
+
+    def run_task(
+        self, fn: Callable[..., Awaitable[Any]], /, *args: Any, **kwargs: Any
+    ) -> Any:
+        """Run a Trio-flavoured main function with this loop open, and return its value.
+
+        The loop is not closed by that, and goes on with the next call.
+
+        Flavor: sync. Not from inside a running loop.
+
+        Raises:
+          RuntimeError: the loop is closed or running.
+        """
+        self._check_closed()
+        self._check_running()
+        return self.run_until_complete(self.run_trio(fn, *args, **kwargs))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+    def __aenter__(self) -> NoReturn:
+        """Raise RuntimeError: it is `open_loop` that is an async context manager."""
+        raise RuntimeError("an event loop is opened by 'async with open_loop()'")
+
+    def __aexit__(self, *exc_info: object) -> NoReturn:
+        """Raise RuntimeError, as `__aenter__` does."""
+        self.__aenter__()
+
 
 def _learn_connect() -> None:
     """Tell the C half what `EventLoop.create_connection` stands for."""
@@ -860,6 +894,19 @@ _learn_connect()
 TLS_ACCEPTING["_make_ssl_transport"] = EventLoop._make_ssl_transport
 
 
+BaseTrioEventLoop = EventLoop
+"""What all event loops of the package are instances of, by trio-asyncio's name."""
+
+
+def check_no_trio_task() -> None:
+    """Raise RuntimeError in a Trio task, where a loop of its own could not be run."""
+    if _core.in_trio_task():
+        raise RuntimeError(
+            "new_event_loop() was called in a Trio task: "
+            "use 'async with trio_asyncio_c.open_loop()' instead"
+        )
+
+
 def new_event_loop(*, clock: Clock | None = None) -> EventLoop:
     """Return a new event loop that runs on its own, for ``asyncio.run(main(),
     loop_factory=new_event_loop)``.
@@ -868,7 +915,11 @@ def new_event_loop(*, clock: Clock | None = None) -> EventLoop:
       clock: as for `EventLoop`; ``functools.partial(new_event_loop,
         clock=MockClock(autojump_threshold=0))`` is a factory of loops that skip all
         waiting.
+
+    Raises:
+      RuntimeError: a Trio task is running.
     """
+    check_no_trio_task()
     return EventLoop(clock=clock)
 
 

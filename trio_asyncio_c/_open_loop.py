@@ -16,14 +16,15 @@ while callbacks, fds and timers still work; only then is the loop closed.
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import threading
 import warnings
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from . import _asyncgen_dispatch, _core, _crossing, _run
 from ._crossing import current_loop
 from ._ki import enable_ki_protection
-from ._loop import EventLoop
+from ._loop import EventLoop, _with_keywords
 from ._sync import Event
 
 if TYPE_CHECKING:
@@ -86,6 +87,22 @@ class TrioEventLoop(EventLoop):
             future.close()
         raise RuntimeError("This is not a sync loop")
 
+    def run_task(
+        self, fn: Callable[..., Awaitable[Any]], /, *args: Any, **kwargs: Any
+    ) -> NoReturn:
+        """Raise RuntimeError: the loop runs already, within its run."""
+        raise RuntimeError("This is not a sync loop")
+
+    def __enter__(self) -> NoReturn:
+        """Raise RuntimeError: the loop is closed by the end of its block."""
+        raise RuntimeError(
+            "use 'async with open_loop()', or a loop made by new_event_loop()"
+        )
+
+    def __exit__(self, *exc_info: object) -> NoReturn:
+        """Raise RuntimeError, as `__enter__` does."""
+        self.__enter__()
+
     def stop(self, waiter: Event | None = None) -> Event:  # type: ignore[override]
         """Run what is queued, then no more callbacks.
 
@@ -135,6 +152,42 @@ class TrioEventLoop(EventLoop):
         reached = self.create_future()
         self.call_soon(reached.set_result, None)
         await _core.wait_future(reached)
+
+    def add_reader(  # type: ignore[override]
+        self, fd: Any, callback: Any, *args: Any, **kwargs: Any
+    ) -> _core.Handle:
+        """Run ``callback(*args, **kwargs)`` whenever `fd` can be read from.
+
+        Returns:
+          a handle, to be cancelled instead of ``remove_reader``.
+
+        Flavor: sync. Thread-safe: no.
+        """
+        self._ensure_fd_no_transport(fd)
+        return self._add_reader(fd, _with_keywords(callback, kwargs), *args)
+
+    def add_writer(  # type: ignore[override]
+        self, fd: Any, callback: Any, *args: Any, **kwargs: Any
+    ) -> _core.Handle:
+        """Run ``callback(*args, **kwargs)`` whenever `fd` can be written to; see
+        `add_reader`.
+
+        Flavor: sync. Thread-safe: no.
+        """
+        self._ensure_fd_no_transport(fd)
+        return self._add_writer(fd, _with_keywords(callback, kwargs), *args)
+
+    def set_default_executor(self, executor: concurrent.futures.Executor) -> None:
+        """Have ``run_in_executor(None, ...)`` use this executor; any kind will do.
+
+        Flavor: sync. Thread-safe: no.
+
+        Raises:
+          TypeError: it is none.
+        """
+        if not isinstance(executor, concurrent.futures.Executor):
+            raise TypeError("executor must be a concurrent.futures.Executor instance")
+        self._default_executor = executor
 
     def close(self) -> None:
         """Close the loop, as the end of its block does; idempotent.
@@ -344,7 +397,9 @@ def open_loop(
 
     Raises:
       ExceptionGroup: one level around what the body and the loop's callbacks raised.
+      RuntimeError: no Trio task is running, or one of the plain trio package.
     """
+    _crossing.check_not_plain_trio("open_loop")
     return _OpenLoop()
 
 
@@ -367,6 +422,8 @@ def run(
 
     Flavor: sync.
     """
+
+    _crossing.check_not_plain_trio("run")
 
     async def main() -> Any:
         async with open_loop(queue_len=queue_len):

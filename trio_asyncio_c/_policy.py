@@ -9,7 +9,7 @@ import warnings
 from asyncio import events, unix_events
 from typing import Any
 
-from ._loop import EventLoop
+from ._loop import EventLoop, check_no_trio_task
 
 __all__ = ["EventLoopPolicy", "install"]
 
@@ -28,7 +28,12 @@ class EventLoopPolicy(_DefaultPolicy):  # type: ignore[misc]
     _loop_factory = EventLoop
 
     def new_event_loop(self) -> EventLoop:
-        """Return a new `EventLoop`; a subclass may have another ``_loop_factory``."""
+        """Return a new `EventLoop`; a subclass may have another ``_loop_factory``.
+
+        Raises:
+          RuntimeError: a Trio task is running.
+        """
+        check_no_trio_task()
         return self._loop_factory()
 
 

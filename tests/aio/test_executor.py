@@ -607,8 +607,7 @@ def test_what_a_trio_executor_is_made_of(loop):
     assert TrioExecutor(3)._limiter.total_tokens == 3
     assert TrioExecutor(max_workers=4)._limiter.total_tokens == 4
     assert TrioExecutor()._limiter is None
-    with pytest.raises(TypeError, match="not both"):
-        TrioExecutor(limiter, max_workers=1)
+    assert TrioExecutor(limiter, max_workers=1)._limiter is limiter
     with pytest.raises(ValueError, match="greater than 0"):
         TrioExecutor(0)
 
