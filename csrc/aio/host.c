@@ -38,6 +38,31 @@ tac_host_enter_home(TacRunner *runner, PyObject *home)
     return result == NULL ? -1 : 0;
 }
 
+int
+tac_host_find_home(TacRunner *runner, PyObject *context, PyObject **home)
+{
+    TacState *state = runner->state;
+    *home = NULL;
+    int there = PyContext_CheckExact(context)
+                    ? PySequence_Contains(context, state->hook_current_loop)
+                    : 0;
+    if (there <= 0) {
+        return there;
+    }
+    PyObject *found = PyObject_GetItem(context, state->hook_current_loop);
+    if (found == NULL) {
+        return -1;
+    }
+    if (PyObject_TypeCheck(found, state->loop_type)
+        && !((TacLoop *)found)->closed && ((TacLoop *)found)->runner == runner)
+    {
+        *home = found;
+        return 0;
+    }
+    Py_DECREF(found);
+    return 0;
+}
+
 /* One item ---------------------------------------------------------------- */
 
 /* An error of a Task's step that is none of its coroutine's. */

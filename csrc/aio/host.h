@@ -19,4 +19,8 @@ void tac_host_requeue(struct tac_task *task);
  * runner->enter_home is for a runner with loops.  0, or -1. */
 int tac_host_enter_home(TacRunner *runner, PyObject *home);
 
+/* The open loop of this runner that the context has as `current_loop`: what
+ * runner->find_home is for a runner with loops.  Python code: none. */
+int tac_host_find_home(TacRunner *runner, PyObject *context, PyObject **home);
+
 #endif

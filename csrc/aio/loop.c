@@ -124,6 +124,7 @@ loop_attach(TacLoop *loop, PyObject *args)
         loop->errors = (TacNursery *)Py_NewRef(errors);
     }
     runner->enter_home = tac_host_enter_home;
+    runner->find_home = tac_host_find_home;
     tac_host_start(loop);
     Py_RETURN_NONE;
 }

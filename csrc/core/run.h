@@ -113,6 +113,10 @@ typedef struct TacRunner {
      * cares.  0, or -1 with an exception. */
     PyObject *home; /* owned or NULL */
     int (*enter_home)(struct TacRunner *runner, PyObject *home);
+    /* Of a task that has none of its own, by its context: *home is a new
+     * ref or NULL.  0, or -1 with an exception. */
+    int (*find_home)(struct TacRunner *runner, PyObject *context,
+                     PyObject **home);
 
     PyObject *dict;
     PyObject *weakrefs;

@@ -390,16 +390,39 @@ task_step_body(TacTask *task)
     return rc;
 }
 
+/* For a task without a home of its own, in a runner that has loops. */
+static int
+task_enter_found_home(TacTask *task)
+{
+    TacRunner *runner = task->base.runner;
+    PyObject *home;
+    int rc = runner->find_home(runner, task->context, &home);
+    if (rc == 0 && home != runner->home) {
+        rc = runner->enter_home(runner, home);
+    }
+    Py_XDECREF(home);
+    return rc;
+}
+
+static int
+task_enter_home(TacTask *task)
+{
+    TacRunner *runner = task->base.runner;
+    PyObject *home = task->base.home;
+    if (runner->enter_home == NULL) {
+        return 0;
+    }
+    if (home == NULL) {
+        return task_enter_found_home(task);
+    }
+    return home == runner->home ? 0 : runner->enter_home(runner, home);
+}
+
 static int
 task_step(struct tac_task *base)
 {
-    TacRunner *runner = base->runner;
-    if (base->home != runner->home && runner->enter_home != NULL
-        && runner->enter_home(runner, base->home) < 0)
-    {
-        return -1;
-    }
-    return task_step_body(tac_task_of(base));
+    TacTask *task = tac_task_of(base);
+    return task_enter_home(task) < 0 ? -1 : task_step_body(task);
 }
 
 /* The exit (R28) ---------------------------------------------------------- */
