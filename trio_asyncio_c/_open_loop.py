@@ -256,8 +256,23 @@ class TrioEventLoop(EventLoop):
             except BaseException as exc:
                 self._raise_out(exc)
 
-    async def _unwind(self, closing: Event, calls_done: Event) -> None:
-        """End everything that the loop started."""
+    async def _finalize_asyncgens(self, shield: _core.CancelScope) -> None:
+        """Close the async generators. An outer cancel may cut them short, but only
+        when each has begun to end."""
+        task = self.create_task(self.shutdown_asyncgens())
+        await self.synchronize()  # it has gathered them
+        await self.synchronize()  # they have begun
+        shield.shield = False
+        try:
+            await _core.wait_future(task)
+        finally:
+            shield.shield = True
+
+    async def _unwind(
+        self, closing: Event, calls_done: Event, shield: _core.CancelScope
+    ) -> None:
+        """End everything that the loop started; `shield` is the scope that keeps
+        cancels away."""
         await self._restart_if_stopped()
         await self.synchronize()
         self._calls.cancel_scope.cancel(reason="the open_loop() block has ended")
@@ -268,12 +283,14 @@ class TrioEventLoop(EventLoop):
             done = self.create_future()
             self._when_jobs_done(done)
             await _core.wait_future(done)
-        await _core.wait_future(self.create_task(self.shutdown_asyncgens()))
-        await self.synchronize()
-        if self._stopped is not None:
-            self._stopped.set()
-        self._thread_id = None
-        self.close()
+        try:
+            await self._finalize_asyncgens(shield)
+        finally:
+            await self.synchronize()
+            if self._stopped is not None:
+                self._stopped.set()
+            self._thread_id = None
+            self.close()
 
 
 class _Keeper:
@@ -321,9 +338,9 @@ class _Keeper:
     async def _end(self) -> None:
         assert self._loop is not None
         try:
-            with _core.CancelScope(shield=True):
+            with _core.CancelScope(shield=True) as shield:
                 if not self._loop.is_closed():
-                    await self._loop._unwind(self._closing, self._calls_done)
+                    await self._loop._unwind(self._closing, self._calls_done, shield)
         finally:
             self._closing.set()
             self._closed.set()
