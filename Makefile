@@ -26,13 +26,14 @@ RUN := $(VENV)/bin/python
 VARIANT_TESTS = $(PYTEST_ARGS) $(foreach test,$(TESTS),$(abspath .)/$(test))
 
 .PHONY: help build prepare demo test test-real debug sanitize coverage compat-cpython \
-	compat-trio compat-libraries compat-nest-asyncio bench clean distclean
+	compat-trio compat-trio-asyncio compat-libraries compat-nest-asyncio bench clean \
+	distclean
 .NOTPARALLEL:
 
 help:
 	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
 	@echo 'Also: build test-real debug sanitize coverage compat-cpython compat-trio'
-	@echo 'compat-libraries compat-nest-asyncio bench clean distclean (CONTRIBUTING.rst)'
+	@echo 'compat-trio-asyncio compat-libraries compat-nest-asyncio bench clean distclean (CONTRIBUTING.rst)'
 
 prepare:
 	@tools/bootstrap.sh $(PYTHON)
@@ -75,6 +76,9 @@ compat-cpython: build
 
 compat-trio: build
 	$(RUN) -m compat_tests.trio $(COMPAT_ARGS)
+
+compat-trio-asyncio: build
+	$(RUN) -m compat_tests.trio_asyncio $(COMPAT_ARGS)
 
 compat-libraries: build
 	$(RUN) -m compat_tests.trio_libraries $(COMPAT_ARGS)

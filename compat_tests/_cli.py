@@ -124,9 +124,11 @@ def say(text: str) -> None:
 def _show(
     suite: Suite, comparisons: list[_report.Comparison], path: Path | None
 ) -> None:
-    _report.print_table(suite.name, comparisons, sys.stdout)
+    _report.print_table(suite.name, comparisons, sys.stdout, suite.plain)
     for comparison in comparisons:
         _report.print_differences(comparison, sys.stdout)
+    if suite.more is not None:
+        suite.more(comparisons, sys.stdout)
     print(f"\n{_report.totals(comparisons)}")
     if path is not None:
         text = json.dumps(_report.as_json(suite.name, comparisons), indent=1)

@@ -85,7 +85,8 @@ def compare(
 
     `whole` says that no test was left out by the user's choice, `all_run` that this
     part of the suite skips none that another part would run: a listed test must then
-    be there, and fail.
+    be there, and fail. A module that is listed must fail to be collected, and its tests
+    are then not missed.
     """
     if not plain.collected or not ours.collected:
         return []  # which is a problem of the whole
@@ -117,6 +118,10 @@ def _difference(
             verdict, detail = Verdict.STALE, stale
         elif verdict == Verdict.FAILURE and outcomes[1] not in INEXCUSABLE:
             verdict, detail = Verdict.LISTED, expected[test_id]
+    elif verdict == Verdict.FAILURE and outcomes[1] == "missing":
+        module = test_id.partition("::")[0]
+        if module in expected and ours.outcome(module) == "error":
+            verdict, detail = Verdict.LISTED, expected[module]
     return Difference(test_id, verdict, *outcomes, detail)
 
 
@@ -159,4 +164,14 @@ def _wrong_trio(name: str, session: Session, *, swapped: bool) -> list[str]:
         f"{name}: {who} did not run on it"
         for key, who in (("swapped", "the tests"), ("child_swapped", "a child process"))
         if session.collected and session.facts.get(key) is not swapped
+    ]
+
+
+def wrong_subject(plain: Session, ours: Session, names: tuple[str, str]) -> list[str]:
+    """Return who tested another package than it should have; `names` are what the
+    import of the one that is tested has to give, on plain and on ours."""
+    return [
+        f"{side}: the tests were of {there}, not of {wanted}"
+        for side, session, wanted in zip(("plain", "ours"), (plain, ours), names)
+        if session.collected and (there := session.facts.get("subject")) != wanted
     ]

@@ -47,13 +47,15 @@ def counts(session: Session) -> dict[str, int]:
     }
 
 
-def print_table(name: str, comparisons: list[Comparison], file: TextIO) -> None:
-    """Print a line for each comparison."""
+def print_table(
+    name: str, comparisons: list[Comparison], file: TextIO, plain: str = "plain trio"
+) -> None:
+    """Print two lines for each comparison; `plain` is what the one side is called."""
     head = ["python", "part", "on", *COUNTS, "seconds", "beyond the list"]
     rows = [head]
     for comparison in comparisons:
-        rows += _rows(comparison)
-    print(f"\n{name}: its tests on plain trio and on our core\n", file=file)
+        rows += _rows(comparison, plain)
+    print(f"\n{name}: its tests on {plain} and on ours\n", file=file)
     print_rows(rows, 3, file)
 
 
@@ -66,14 +68,14 @@ def print_rows(rows: list[list[str]], words: int, file: TextIO) -> None:
         print("  ".join(left + right).rstrip(), file=file)
 
 
-def _rows(comparison: Comparison) -> list[list[str]]:
+def _rows(comparison: Comparison, plain: str) -> list[list[str]]:
     rows = []
-    for side, session in (("plain trio", comparison.plain), ("ours", comparison.ours)):
+    for side, session in ((plain, comparison.plain), ("ours", comparison.ours)):
         cells = ["-"] * len(COUNTS) + [""]
         if session is not None:
             cells = [str(count) for count in counts(session).values()]
             cells.append(f"{session.seconds:.1f}")
-        verdict = "" if side == "plain trio" else str(comparison.failures)
+        verdict = "" if side == plain else str(comparison.failures)
         rows.append([comparison.version, comparison.part, side, *cells, verdict])
     return rows
 
@@ -92,7 +94,8 @@ def print_differences(comparison: Comparison, file: TextIO) -> None:
 
 def _grouping(difference: Difference) -> tuple[str, ...]:
     """Tests of one module that are missing are one line, others one each."""
-    if difference.verdict == Verdict.FAILURE and difference.ours == "missing":
+    counting = difference.verdict in (Verdict.FAILURE, Verdict.LISTED)
+    if counting and difference.ours == "missing":
         return (difference.verdict, difference.test_id.partition("::")[0])
     return (difference.verdict, difference.test_id, "")
 

@@ -1,11 +1,12 @@
 """A pytest plugin that writes what happens, as the events of _events.py.
 
 Besides there is `trio`: its version; whether it runs on the C core, here and in
-children.
+children; and of the package that is tested, if that is another, the name it really has.
 """
 
 from __future__ import annotations
 
+import importlib
 import platform
 from collections.abc import Callable
 from importlib import metadata
@@ -25,6 +26,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("compat", "comparison of test suites")
     group.addoption("--compat-report", metavar="FILE", help="write the events here")
     group.addoption("--compat-trio", action="store_true", help="tell which trio it is")
+    group.addoption("--compat-subject", metavar="NAME", help="tell what this import is")
     group.addoption("--compat-only", metavar="FILE", help="run these ids, one a line")
     group.addoption("--compat-done", metavar="FILE", help="do not run these ids")
 
@@ -40,6 +42,7 @@ class Reporter:
     def __init__(self, config: pytest.Config) -> None:
         self._path = config.getoption("compat_report")
         self._tell_trio = config.getoption("compat_trio")
+        self._subject = config.getoption("compat_subject")
         self._only = read_ids(config.getoption("compat_only"))
         self._done = read_ids(config.getoption("compat_done"))
         self._outcome = ""
@@ -60,6 +63,8 @@ class Reporter:
                 trio=metadata.version("trio"),
                 swapped=is_swapped(),
                 child_swapped=child_is_swapped(),
+                subject=self._subject
+                and importlib.import_module(self._subject).__name__,
             )
 
     @pytest.hookimpl(trylast=True)

@@ -6,6 +6,7 @@ import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TextIO
 
 from . import _compare, _environment, _expected, _session
 from ._interpreters import SUPPORTED, Interpreter
@@ -22,12 +23,17 @@ PLAIN, OURS = "plain", "ours"
 class Part:
     """A way to run a suite: its name and what pytest is told besides.
 
-    `all_run` says that no other part runs a test that this one skips.
+    "{rootdir}" in an argument is that of the tests.
+    `all_run` says that no other part runs a test that this one skips; `ids` is the
+    pattern of the tests' ids, where not each part has them all. `ours` are plugins for
+    our side.
     """
 
     name: str
     arguments: tuple[str, ...] = ()
     all_run: bool = True
+    ids: str = ".*"
+    ours: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -40,12 +46,22 @@ class Tests:
 
 
 @dataclass(frozen=True)
+class Subject:
+    """A package that we stand in for: what its import gives on each side."""
+
+    name: str
+    ours: str
+
+
+@dataclass(frozen=True)
 class Suite:
     """Another project's tests, and how they are run.
 
     `versions` are those of Python that the project itself runs on. `early_plugins`
-    are loaded before trio is imported, `plugins` after. The parts are in order, the
-    fastest first.
+    are loaded before trio is imported, on our side `ours` then, `plugins` after. The
+    parts are in order, the fastest first. `plain` is what the other side is called.
+    `subject` is for a suite of what is not trio. `more` prints what is to be said
+    besides.
     """
 
     name: str
@@ -54,7 +70,11 @@ class Suite:
     parts: tuple[Part, ...] = (Part("all"),)
     versions: tuple[str, ...] = SUPPORTED
     early_plugins: tuple[str, ...] = ()
+    ours: tuple[str, ...] = (SWAP_PLUGIN,)
     plugins: tuple[str, ...] = ()
+    plain: str = "plain trio"
+    subject: Subject | None = None
+    more: Callable[[list[Comparison], TextIO], None] | None = None
     expected: Path | None = None
     may_be_listed: str = ""
 
@@ -118,12 +138,15 @@ class Runner:
         differences = _compare.compare(
             plain,
             ours,
-            _expected.for_python(self.expected, environment.version),
+            _expected.for_python(self.expected, environment.version, part.ids),
             whole=self.choice.whole,
             all_run=part.all_run,
         )
         problems = _compare.problems(plain, ours, wanted=self.choice.ids)
         problems += _compare.wrong_trio(plain, ours)
+        if self.suite.subject is not None:
+            names = self.suite.subject.name, self.suite.subject.ours
+            problems += _compare.wrong_subject(plain, ours, names)
         return Comparison(
             environment.version, part.name, differences, problems, plain, ours
         )
@@ -157,7 +180,7 @@ class Runner:
         side: str,
         files: Files,
     ) -> list[str]:
-        swap = [SWAP_PLUGIN] if side == OURS else []
+        swap = (*self.suite.ours, *part.ours) if side == OURS else ()
         plugins = (
             *self.suite.early_plugins,
             *swap,
@@ -170,8 +193,11 @@ class Runner:
         arguments += ["-p", "no:cacheprovider", "--continue-on-collection-errors"]
         arguments += ["--compat-trio", "--compat-report", str(files.report)]
         arguments += ["--compat-done", str(files.done)]
+        if self.suite.subject is not None:
+            arguments += ["--compat-subject", self.suite.subject.name]
         if self.choice.ids:
             arguments += ["--compat-only", str(files.only)]
         if self.choice.keyword:
             arguments += ["-k", self.choice.keyword]
-        return [*arguments, *part.arguments, *tests.arguments]
+        arguments += [word.format(rootdir=tests.rootdir) for word in part.arguments]
+        return [*arguments, *tests.arguments]

@@ -6,7 +6,9 @@ import importlib
 import importlib.util
 import io
 import itertools
+import re
 import signal
+import subprocess
 import sys
 import textwrap
 import types
@@ -39,6 +41,7 @@ _report = load("_report")
 _session = load("_session")
 _suite = load("_suite")
 suites = load("trio.suites")
+drop_in = load("trio_asyncio.suites")
 Result, Session, Verdict = _session.Result, _session.Session, _compare.Verdict
 
 NAME = "trio/_tests/test_exports.py::test_static_tool_sees_class_members[mypy-trio]"
@@ -157,6 +160,39 @@ def test_listed_test_must_be_collected():
     assert compare({}, {}, ["a"], whole=False) == {}
 
 
+@pytest.mark.parametrize("outcome", ["failed", "skipped", "missing"])
+def test_listed_module_excuses_only_what_is_missing(outcome):
+    plain = {"m.py::a": "passed", "m.py::b": "passed"}
+    ours = {"m.py": "error", "m.py::a": outcome}
+    if outcome == "missing":
+        del ours["m.py::a"]
+    found = compare(plain, ours, ["m.py"])
+    listed = Verdict.LISTED
+    expected = listed if outcome == "missing" else Verdict.FAILURE
+    assert found == {"m.py": listed, "m.py::a": expected, "m.py::b": listed}
+    assert compare(plain, ours, ["m.py"], whole=False) == found
+
+
+def test_listed_module_that_can_be_collected():
+    found = compare({"m.py::a": "passed"}, {"m.py::a": "passed"}, ["m.py"])
+    assert found == {"m.py": Verdict.STALE}
+    found = compare({"m.py::a": "passed"}, {}, ["m.py"])
+    assert found == {"m.py::a": Verdict.FAILURE, "m.py": Verdict.STALE}
+
+
+def test_both_sides_must_test_what_they_are_said_to():
+    def named(name):
+        return Session(facts={"subject": name}, collected=["a"])
+
+    wanted = "theirs", "ours"
+    right = [named(name) for name in wanted]
+    assert _compare.wrong_subject(*right, wanted) == []
+    assert len(_compare.wrong_subject(*reversed(right), wanted)) == 2
+    assert len(_compare.wrong_subject(named("theirs"), named("theirs"), wanted)) == 1
+    assert len(_compare.wrong_subject(right[0], Session(collected=["a"]), wanted)) == 1
+    assert _compare.wrong_subject(Session(), Session(), wanted) == []
+
+
 def side(*, ours=False, **facts):
     facts = {"swapped": ours, "child_swapped": ours, **facts}
     return Session(facts=facts, collected=["a"])
@@ -207,6 +243,8 @@ def test_list(tmp_path):
     )
     assert _expected.for_python(entries, "3.14") == {NAME: "mypy reads the sources"}
     assert _expected.for_python(entries, "3.13") == {}
+    assert _expected.for_python(entries, "3.14", "trio/.*") != {}
+    assert _expected.for_python(entries, "3.14", "tests/.*") == {}
 
 
 @pytest.mark.parametrize(
@@ -227,9 +265,16 @@ def test_list_with_an_error(tmp_path, entry):
         load_list(tmp_path, f"[[expected]]\n{entry}")
 
 
-@pytest.mark.parametrize("suite", suites.SUITES.values(), ids=suites.SUITES)
+@pytest.mark.parametrize(
+    "suite",
+    [*suites.SUITES.values(), *drop_in.SUITES.values()],
+    ids=lambda suite: suite.name,
+)
 def test_the_lists_of_the_suites(suite):
-    suite.load_expected()
+    entries = suite.load_expected()
+    for entry in entries:
+        parts = [part for part in suite.parts if re.fullmatch(part.ids, entry.id)]
+        assert parts, entry.id
 
 
 # Sessions
@@ -488,6 +533,93 @@ def test_swap_comes_before_what_imports_trio(files, side, swap):
         "no:cacheprovider",
     ]
     assert {"--run-slow", "--compat-trio", "-k"} <= {*words}
+
+
+class Located(dict):
+    """Stands in for an environment: nothing is fetched."""
+
+    python = sys.executable
+    version = "3.13"
+
+
+@pytest.mark.parametrize("part", drop_in.SUITES["trio-asyncio"].parts)
+@pytest.mark.parametrize("side", ["plain", "ours"])
+def test_alias_is_on_our_side_only(files, side, part):
+    suite = drop_in.SUITES["trio-asyncio"]
+    runner = _suite.Runner(suite, _suite.Choice(), say=print)
+    tests = _suite.Tests(files.folder, files.folder / "x.toml", ("tests",))
+    words = runner._arguments(Located(), tests, part, side, files)
+    plugins = [after for word, after in itertools.pairwise(words) if word == "-p"]
+    theirs = ["compat_tests._report_plugin", "no:cacheprovider"]
+    ours = ["trio_asyncio_c.pytest_trio", "compat_tests.trio_asyncio.alias", *part.ours]
+    assert plugins == (ours if side == "ours" else []) + theirs
+    assert words[words.index("--compat-subject") + 1] == "trio_asyncio"
+    ignored = [word for word in words if word.startswith("--ignore")]
+    assert ignored
+    assert all(str(files.folder) in word for word in ignored)
+
+
+def test_alias_stands_in_for_the_package_and_no_more():
+    script = """
+import sys
+import compat_tests.trio_asyncio.alias
+import trio_asyncio, trio_asyncio_c
+assert trio_asyncio is trio_asyncio_c
+from trio_asyncio._loop import TrioPolicy
+try:
+    import trio_asyncio._open_loop
+except ModuleNotFoundError:
+    pass
+else:
+    raise AssertionError
+import asyncio
+loop = asyncio.new_event_loop()
+loop.close()
+assert type(loop) is trio_asyncio_c.EventLoop
+"""
+    subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=True)
+
+
+def test_marks_of_cpythons_tests_go():
+    script = """
+from types import SimpleNamespace
+import pytest
+from compat_tests.trio_asyncio import CPYTHON, cpython
+
+def marks(nodeid):
+    names = "skip", "trio", "xfail"
+    own = [getattr(pytest.mark, name).mark for name in names]
+    cpython.pytest_collection_modifyitems([SimpleNamespace(nodeid=nodeid, own_markers=own)])
+    return [mark.name for mark in own]
+
+assert marks(CPYTHON + "3.13/test_asyncio/test_x.py::test_y") == ["trio"]
+assert marks("tests/test_x.py::test_y") == ["skip", "trio", "xfail"]
+"""
+    subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=True)
+
+
+def test_tests_that_trio_asyncio_leaves_out():
+    plain = session(
+        **{
+            "/Python-3.13/test_asyncio/x.py::a": "skipped",
+            "/Python-3.13/test_asyncio/x.py::b": "xfailed",
+            "/Python-3.13/test_asyncio/x.py::c": "skipped",
+            "tests/x.py::d": "xfailed",
+        }
+    )
+    plain.results[
+        "/Python-3.13/test_asyncio/x.py::a"
+    ].detail = "Skipped: unconditional skip"
+    ours = session(**dict.fromkeys(plain.results, "passed"))
+    made = comparison(plain=plain, ours=ours)
+    file = io.StringIO()
+    drop_in.print_left_out([made], file)
+    rows = [line.split() for line in file.getvalue().splitlines()]
+    assert rows[-2:] == [
+        ["3.13", "x.py::a", "skipped", "passed"],
+        ["3.13", "x.py::b", "xfailed", "passed"],
+    ]
+    assert drop_in.left_out(comparison()) == []
 
 
 # The report
