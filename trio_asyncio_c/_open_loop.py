@@ -258,13 +258,16 @@ class TrioEventLoop(EventLoop):
 
     async def _finalize_asyncgens(self, shield: _core.CancelScope) -> None:
         """Close the async generators. An outer cancel may cut them short, but only
-        when each has begun to end."""
+        when each has begun to end; it is heard of also if they end before it comes
+        to that."""
+        are_any = bool(self._asyncgens)
         task = self.create_task(self.shutdown_asyncgens())
         await self.synchronize()  # it has gathered them
         await self.synchronize()  # they have begun
-        shield.shield = False
+        shield.shield = not are_any
         try:
             await _core.wait_future(task)
+            await _core.checkpoint_if_cancelled()
         finally:
             shield.shield = True
 
