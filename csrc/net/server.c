@@ -53,17 +53,20 @@ server_is_settled(TacState *state, PyObject *clients)
     return settled;
 }
 
-/* The set of weak references.  Returns: new ref, or NULL where the method has
- * to do it; `clients` (out) likewise. */
+/* The set of weak references that the method `name` would change.  Returns:
+ * new ref, or NULL, no exception, where the method has to do it; `clients`
+ * (out) likewise. */
 static PyObject *
-server_set(TacState *state, PyObject *server, PyObject **clients)
+server_set(TacState *state, PyObject *server, PyObject *name,
+           PyObject *method, PyObject **clients)
 {
     *clients = NULL;
-    if (!server_has_sockets(state, server)) {
-        return NULL;
+    PyObject *weakset = NULL, *set = NULL;
+    if (server_is_plain(state, server, name, method)
+        && server_has_sockets(state, server))
+    {
+        weakset = PyObject_GetAttr(server, state->str__clients);
     }
-    PyObject *weakset = PyObject_GetAttr(server, state->str__clients);
-    PyObject *set = NULL;
     if (weakset != NULL && Py_IS_TYPE(weakset, state->aio_weakset_type)
         && server_is_settled(state, weakset))
     {
@@ -73,6 +76,7 @@ server_set(TacState *state, PyObject *server, PyObject **clients)
         *clients = weakset;
         return set;
     }
+    PyErr_Clear();
     Py_XDECREF(set);
     Py_XDECREF(weakset);
     return NULL;
@@ -81,15 +85,9 @@ server_set(TacState *state, PyObject *server, PyObject **clients)
 int
 tac_server_attach(TacState *state, PyObject *server, PyObject *transport)
 {
-    PyObject *clients, *set = NULL;
-    if (server_is_plain(state, server, state->str__attach,
-                        state->aio_server_attach))
-    {
-        set = server_set(state, server, &clients);
-        if (set == NULL) {
-            PyErr_Clear();
-        }
-    }
+    PyObject *clients;
+    PyObject *set = server_set(state, server, state->str__attach,
+                               state->aio_server_attach, &clients);
     if (set == NULL) {
         return server_call(state, server, state->str__attach, transport);
     }
@@ -107,15 +105,9 @@ tac_server_attach(TacState *state, PyObject *server, PyObject *transport)
 int
 tac_server_detach(TacState *state, PyObject *server, PyObject *transport)
 {
-    PyObject *clients, *set = NULL;
-    if (server_is_plain(state, server, state->str__detach,
-                        state->aio_server_detach))
-    {
-        set = server_set(state, server, &clients);
-        if (set == NULL) {
-            PyErr_Clear();
-        }
-    }
+    PyObject *clients;
+    PyObject *set = server_set(state, server, state->str__detach,
+                               state->aio_server_detach, &clients);
     if (set == NULL) {
         return server_call(state, server, state->str__detach, transport);
     }
