@@ -82,8 +82,11 @@ class _Iterator:
         """Raise an error in the generator, and wait for the next item."""
         return self._call(self._inner.athrow, *error)
 
-    def _call(self, fn: Callable[..., Awaitable[Any]], *args: Any) -> Awaitable[Any]:
-        raise NotImplementedError
+    if TYPE_CHECKING:  # each flavour's own
+
+        def _call(
+            self, fn: Callable[..., Awaitable[Any]], *args: Any
+        ) -> Awaitable[Any]: ...
 
 
 class AsyncioIterator(_Iterator):

@@ -131,7 +131,7 @@ def test_an_id_is_used_again_by_a_generator_of_the_other_flavour():
             agen = numbers("mine", seen)
             if id(agen) in used:
                 break
-        else:
+        else:  # of a sanitizer's allocator, which keeps what is freed
             pytest.skip("no address came again")
         await begin(agen, kept)
         del agen
