@@ -918,7 +918,8 @@ class Listener:
         server: Any,
         backlog: int,
         fallback: Callable[[], object],
-        begin: Callable[[Connecting], object] | None = None,
+        begin: Callable[[Connecting, Context | None], object] | None = None,
+        context: Context | None = None,
     ) -> Self: ...
     def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
 
@@ -937,6 +938,7 @@ def _connected_transport(
     protocol: Any,
     waiter: asyncio.Future[None] | None,
     server: Any,
+    context: Context | None,
     /,
 ) -> Any: ...
 def _learn_server(server: type, weakset: type, /) -> None: ...

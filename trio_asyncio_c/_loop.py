@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import contextvars
 import functools
 import inspect
 import os
@@ -53,6 +54,15 @@ if TYPE_CHECKING:
     from .abc import Clock
 
 __all__ = ["BaseTrioEventLoop", "EventLoop", "new_event_loop"]
+
+# Whether all callbacks of one connection run in one context, of its beginning: some
+# release of 3.15 made it so.
+_CONNECTION_HAS_CONTEXT = (
+    "context"
+    in inspect.signature(
+        base_events.BaseEventLoop._create_connection_transport  # type: ignore[attr-defined]
+    ).parameters
+)
 
 # The default of concurrent.futures.ThreadPoolExecutor, which this stands for.
 _EXECUTOR_LIMIT = min(32, (getattr(os, "process_cpu_count", os.cpu_count)() or 1) + 4)
@@ -376,9 +386,12 @@ class EventLoop(_core.LoopCore, asyncio.SelectorEventLoop):
             return await self._create_connection_transport(  # type: ignore[attr-defined]
                 sock, protocol_factory, None, None
             )
+        context = contextvars.copy_context() if _CONNECTION_HAS_CONTEXT else None
         protocol = protocol_factory()
         waiter = self.create_future()
-        transport = _core._connected_transport(self, connecting, protocol, waiter, None)
+        transport = _core._connected_transport(
+            self, connecting, protocol, waiter, None, context
+        )
         try:
             await waiter
         except BaseException:

@@ -223,6 +223,7 @@ async def _accept_tls(
     server: Any,
     handshake_timeout: float | None,
     shutdown_timeout: float | None,
+    context: Any,
 ) -> None:
     """Be the Task of a connection to a TLS server until its handshake is done."""
     from ._tls import TlsProtocol
@@ -240,7 +241,7 @@ async def _accept_tls(
             ssl_handshake_timeout=handshake_timeout,
             ssl_shutdown_timeout=shutdown_timeout,
         )
-        _core._connected_transport(loop, connection, tls, None, server)
+        _core._connected_transport(loop, connection, tls, None, server, context)
         transport = tls._app_transport
         try:
             await waiter
@@ -267,29 +268,37 @@ def make_listener(
     context: Any = None,
 ) -> Any:
     """Return what accepts for a listening socket in C, or None where the inherited code
-    has to: for objects that are no `socket.socket`, a context that is given.
+    has to: for objects that are no `socket.socket`, accept loops of somebody's own.
 
-    Args: as of the loop's ``_start_serving``.
+    Args: as of the loop's ``_start_serving``; context: each connection has a copy.
     """
     if (
         StreamTransport is None
-        or context is not None
         or type(sock) is not socket.socket
         or _is_replaced(loop, TLS_ACCEPTING if sslcontext else _ACCEPTING)
     ):
         return None
     timeouts = handshake_timeout, shutdown_timeout
+    rest = timeouts if context is None else (*timeouts, context)
 
     def fallback() -> None:
-        loop._accept_connection(factory, sock, sslcontext, server, backlog, *timeouts)
+        loop._accept_connection(factory, sock, sslcontext, server, backlog, *rest)
 
-    def begin(connection: _core.Connecting) -> None:
+    def begin(connection: _core.Connecting, own: Any) -> None:
         loop.create_task(
-            _accept_tls(loop, connection, factory, sslcontext, server, *timeouts)
+            _accept_tls(loop, connection, factory, sslcontext, server, *timeouts, own),
+            context=own,
         )
 
     return _core.Listener(
-        loop, factory, sock, server, backlog, fallback, begin if sslcontext else None
+        loop,
+        factory,
+        sock,
+        server,
+        backlog,
+        fallback,
+        begin if sslcontext else None,
+        context,
     )
 
 

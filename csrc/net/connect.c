@@ -332,21 +332,22 @@ connect_begin_function(PyObject *module, PyObject *const *args,
 
 PyDoc_STRVAR(connect_transport_doc,
 "_connected_transport($module, loop, connecting, protocol, waiter, server,\n"
-"                     /)\n--\n\n"
-"Return a stream transport of a connection that is made; once. waiter, server:\n"
-"may be None.");
+"                     context, /)\n--\n\n"
+"Return a stream transport of a connection that is made; once. waiter, server,\n"
+"context: may be None.");
 
 static PyObject *
 connect_transport_function(PyObject *module, PyObject *const *args,
                            Py_ssize_t nargs)
 {
     TacState *state = tac_state_of_module(module);
-    if (nargs != 5 || !PyObject_TypeCheck(args[0], state->loop_type)
-        || !Py_IS_TYPE(args[1], state->connecting_type))
+    if (nargs != 6 || !PyObject_TypeCheck(args[0], state->loop_type)
+        || !Py_IS_TYPE(args[1], state->connecting_type)
+        || !(args[5] == Py_None || PyContext_CheckExact(args[5])))
     {
         PyErr_SetString(PyExc_TypeError,
                         "_connected_transport() needs a loop, a Connecting, a "
-                        "protocol, a Future and a server");
+                        "protocol, a Future, a server and a Context");
         return NULL;
     }
     TacConnecting *c = (TacConnecting *)args[1];
@@ -364,6 +365,7 @@ connect_transport_function(PyObject *module, PyObject *const *args,
         .protocol = args[2],
         .waiter = args[3] == Py_None ? NULL : args[3],
         .server = args[4] == Py_None ? NULL : args[4],
+        .context = args[5] == Py_None ? NULL : args[5],
         .fd = c->fd,
         .family = address->sa_family,
     };

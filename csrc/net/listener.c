@@ -22,6 +22,7 @@ typedef struct {
     PyObject *server;   /* or NULL */
     PyObject *fallback; /* the inherited accept loop */
     PyObject *begin;    /* NULL, or what is called with each connection */
+    PyObject *context;  /* NULL, or what each connection has a copy of */
     long backlog;
 } TacListener;
 
@@ -53,27 +54,34 @@ listener_failed(TacListener *listener, PyObject *protocol,
     return result == NULL ? -1 : 0;
 }
 
-/* Hand a connection (the fd is stolen) to a function.  0, or -1 with an
+/* Hand a connection (the fd is stolen) to a function, which is to run the rest
+ * in a context of its own if there is one to copy.  0, or -1 with an
  * exception. */
 static int
 listener_hand_over(TacListener *listener, int fd,
                    const struct sockaddr *peer, socklen_t len)
 {
     PyObject *conn = tac_connect_accepted(listener->state, fd, peer, len);
+    PyObject *context = listener->context == NULL
+                            ? Py_NewRef(Py_None)
+                            : PyContext_Copy(listener->context);
     PyObject *begin = Py_NewRef(listener->begin);
     PyObject *result =
-        conn == NULL ? NULL : PyObject_CallOneArg(begin, conn);
+        conn == NULL || context == NULL
+            ? NULL
+            : PyObject_CallFunctionObjArgs(begin, conn, context, NULL);
     Py_DECREF(begin);
+    Py_XDECREF(context);
     Py_XDECREF(conn);
     Py_XDECREF(result);
     return result == NULL ? -1 : 0;
 }
 
-/* Make a connection of `fd` (stolen).  0, or -1 with an exception that ends
- * the run. */
+/* Make a connection of `fd` (stolen), in the current context, which is
+ * `context`.  0, or -1 with an exception that ends the run. */
 static int
 listener_connect(TacListener *listener, int fd, const struct sockaddr *peer,
-                 socklen_t len)
+                 socklen_t len, PyObject *context)
 {
     PyObject *protocol = PyObject_CallNoArgs(listener->factory);
     PyObject *transport =
@@ -87,6 +95,7 @@ listener_connect(TacListener *listener, int fd, const struct sockaddr *peer,
             .loop = listener->loop,
             .protocol = protocol,
             .server = listener->server,
+            .context = listener->context == NULL ? NULL : context,
             .fd = fd,
             .family = peer->sa_family,
         };
@@ -100,6 +109,28 @@ listener_connect(TacListener *listener, int fd, const struct sockaddr *peer,
     }
     Py_XDECREF(transport);
     Py_XDECREF(protocol);
+    return rc;
+}
+
+/* The same in a context of its own, as asyncio has a Task for it: what the
+ * factory sets stays with the connection. */
+static int
+listener_connect_in_copy(TacListener *listener, int fd,
+                         const struct sockaddr *peer, socklen_t len)
+{
+    PyObject *context = listener->context == NULL
+                            ? PyContext_CopyCurrent()
+                            : PyContext_Copy(listener->context);
+    if (context == NULL || PyContext_Enter(context) < 0) {
+        Py_XDECREF(context);
+        (void)close(fd);
+        return -1;
+    }
+    int rc = listener_connect(listener, fd, peer, len, context);
+    PyObject *exc = PyErr_GetRaisedException();
+    (void)PyContext_Exit(context);
+    Py_DECREF(context);
+    PyErr_SetRaisedException(exc);
     return rc;
 }
 
@@ -140,7 +171,7 @@ listener_accept_one(TacListener *listener)
     int conn = listener_accept(fd, (struct sockaddr *)&peer, &len);
     if (conn >= 0) {
         int rc = (listener->begin != NULL ? listener_hand_over
-                                          : listener_connect)(
+                                          : listener_connect_in_copy)(
             listener, conn, (struct sockaddr *)&peer, len);
         return rc < 0 ? -1 : 1;
     }
@@ -189,15 +220,21 @@ static PyObject *
 listener_tp_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
     TacState *state = PyType_GetModuleState(type);
-    PyObject *loop, *factory, *sock, *server, *fallback, *begin = Py_None;
+    PyObject *loop, *factory, *sock, *server, *fallback;
+    PyObject *begin = Py_None, *context = Py_None;
     long backlog;
     static const char *const names[] = {
         "loop", "factory", "sock", "server", "backlog", "fallback", "begin",
-        NULL};
+        "context", NULL};
     if (!PyArg_ParseTupleAndKeywords(
-            args, kwargs, "O!OO!OlO|O:Listener", (char **)names,
+            args, kwargs, "O!OO!OlO|OO:Listener", (char **)names,
             state->loop_type, &loop, &factory, state->socket_type, &sock,
-            &server, &backlog, &fallback, &begin)) {
+            &server, &backlog, &fallback, &begin, &context)) {
+        return NULL;
+    }
+    if (context != Py_None && !PyContext_CheckExact(context)) {
+        PyErr_SetString(PyExc_TypeError,
+                        "context: a contextvars.Context or None");
         return NULL;
     }
     if (state->stream_transport_type == NULL) {
@@ -217,6 +254,7 @@ listener_tp_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
     listener->server = server == Py_None ? NULL : Py_NewRef(server);
     listener->fallback = Py_NewRef(fallback);
     listener->begin = begin == Py_None ? NULL : Py_NewRef(begin);
+    listener->context = context == Py_None ? NULL : Py_NewRef(context);
     listener->backlog = backlog + (PY_VERSION_HEX >= 0x030E0000);
     return (PyObject *)listener;
 }
@@ -231,6 +269,7 @@ listener_tp_traverse(TacListener *listener, visitproc visit, void *arg)
     Py_VISIT(listener->server);
     Py_VISIT(listener->fallback);
     Py_VISIT(listener->begin);
+    Py_VISIT(listener->context);
     return 0;
 }
 
@@ -241,6 +280,7 @@ listener_tp_clear(TacListener *listener)
     Py_CLEAR(listener->server);
     Py_CLEAR(listener->fallback);
     Py_CLEAR(listener->begin);
+    Py_CLEAR(listener->context);
     return 0;
 }
 
@@ -257,11 +297,13 @@ listener_tp_dealloc(TacListener *listener)
 }
 
 PyDoc_STRVAR(listener_doc,
-"Listener(loop, factory, sock, server, backlog, fallback, begin=None)\n"
+"Listener(loop, factory, sock, server, backlog, fallback, begin=None,\n"
+"         context=None)\n"
 "--\n\n"
 "Called without arguments when `sock` can accept; fallback: what does so for\n"
-"all that is out of the ordinary. begin: called with a Connecting for each\n"
-"connection, which becomes a transport else.");
+"all that is out of the ordinary. context: a copy of it is each connection's.\n"
+"begin: called with a Connecting and that copy, or None, for each connection,\n"
+"which becomes a transport else.");
 
 static PyMemberDef listener_members[] = {
     {"__vectorcalloffset__", T_PYSSIZET, offsetof(TacListener, vectorcall),

@@ -491,22 +491,18 @@ tac_transport_see_signals(void)
     }
 }
 
-int
-tac_transport_read_more(TacTransport *t)
+static bool
+transport_may_read(const TacTransport *t)
 {
-    if (t->closing || t->paused || t->conn_lost
-        || !tac_list_is_linked(&t->member.node)
-        || tac_watch_is_armed(&t->reader))
-    {
-        return 0;
-    }
-    PyObject *context = t->given_context != NULL
-                            ? Py_NewRef(t->given_context)
-                            : PyContext_CopyCurrent();
-    if (context == NULL) {
-        return -1;
-    }
-    Py_XSETREF(t->context, context);
+    return !t->closing && !t->paused && !t->conn_lost
+           && tac_list_is_linked(&t->member.node)
+           && !tac_watch_is_armed(&t->reader);
+}
+
+/* 0, or -1 with OSError. */
+static int
+transport_arm_reader(TacTransport *t)
+{
     int fd = tac_transport_fd(t);
     if (fd < 0) {
         PyErr_SetFromErrno(PyExc_OSError);
@@ -517,6 +513,22 @@ tac_transport_read_more(TacTransport *t)
     return 0;
 }
 
+int
+tac_transport_read_more(TacTransport *t)
+{
+    if (!transport_may_read(t)) {
+        return 0;
+    }
+    PyObject *context = t->given_context != NULL
+                            ? Py_NewRef(t->given_context)
+                            : PyContext_CopyCurrent();
+    if (context == NULL) {
+        return -1;
+    }
+    Py_XSETREF(t->context, context);
+    return transport_arm_reader(t);
+}
+
 void
 tac_transport_read_no_more(TacTransport *t)
 {
@@ -524,11 +536,12 @@ tac_transport_read_no_more(TacTransport *t)
     tac_transport_update_held(t);
 }
 
-/* By the ring, right after connection_made(). */
+/* By the ring, right after connection_made(), in the context that the
+ * transport was made with. */
 static int
 transport_begin_reading(TacTransport *t)
 {
-    if (tac_transport_read_more(t) == 0) {
+    if (!transport_may_read(t) || transport_arm_reader(t) == 0) {
         return 0;
     }
     return tac_transport_fatal(t, t->kind->read_error);

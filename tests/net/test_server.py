@@ -49,6 +49,18 @@ def test_a_server_answers(backlog):
     ]
 
 
+def test_no_socket_object_is_made():
+    async def program(loop, seen):
+        clients = Clients()
+        server = await loop.create_server(clients, "127.0.0.1", 0)
+        await ask(server.sockets[0].getsockname())
+        seen.append(clients.made[0].transport._made_sock)
+        await end(server, clients)
+
+    why = "a socket object is made for each connection"
+    assert on_ours(program, why) == [None]
+
+
 def test_many_clients_at_once():
     async def program(loop, seen):
         clients = Clients()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import gc
 import socket
-import sys
 import warnings
 
 import pytest
@@ -14,11 +13,6 @@ from trio_asyncio_c import EventLoop
 
 from ._helpers import STOCK, on_both, on_ours, run_on
 from ._tls_helpers import HOST, client_context, server_context
-
-accepts_in_c = pytest.mark.skipif(
-    sys.version_info >= (3, 15),
-    reason="a server of 3.15 has a context, so the inherited code accepts",
-)
 
 
 class Noting(asyncio.Protocol):
@@ -106,7 +100,6 @@ def test_what_is_known_of_it():
     assert on_both(program)[:5] == ["made", True, True, True, True]
 
 
-@accepts_in_c
 def test_no_socket_object():
     async def program(loop, seen):
         class Asking(Noting):
@@ -198,7 +191,6 @@ def test_a_handshake_that_takes_too_long():
     assert on_both(program) == []
 
 
-@accepts_in_c
 def test_a_factory_that_raises():
     async def program(loop, seen):
         def factory():
