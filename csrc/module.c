@@ -31,6 +31,7 @@
 #include "core/timeout.h"
 #include "core/trap.h"
 #include "core/wait.h"
+#include "cross/aio_call.h"
 #include "cross/cross.h"
 #include "net/feed.h"
 #include "net/connect.h"
@@ -135,8 +136,8 @@ module_make_objects(TacState *state)
 
 PyDoc_STRVAR(module_set_hooks_doc,
 "_set_hooks(**functions)\n--\n\n"
-"Hand over the Python functions that the core calls; any subset.  None takes\n"
-"one back.");
+"Hand over what the core takes from Python, functions mostly; any subset.\n"
+"None takes one back.");
 
 static PyObject *
 module_set_hooks(PyObject *module, PyObject *args, PyObject *kwargs)
@@ -268,6 +269,8 @@ static const module_add_fn module_parts[] = {
     tac_datagram_add_types,
     tac_pipe_add_types,
     tac_run_trio_add_types,
+    tac_trio_future_add_types,
+    tac_aio_call_add_types,
     tac_run_asyncio_add_types,
 };
 

@@ -52,7 +52,7 @@ struct tac_spare {
     X(nursery) X(unknown) X(misnesting) X(KeyboardInterrupt) X(split)       \
     X(add_note) X(task_status) X(_run) X(_cancelled) X(_source_traceback)   \
     X(call_exception_handler) X(get_loop) X(add_done_callback) X(result)    \
-    X(cancel) X(done) X(set_result) X(set_exception) X(create_future)       \
+    X(cancel) X(done) X(set_result) X(set_exception) X(create_future) X(create_task)       \
     X(_asyncio_future_blocking) X(fileno) X(_set_running_loop)              \
     X(_current_handle) X(slow_callback_duration) X(_call_cancelled)         \
     X(_check_thread) X(_check_callback) X(__name__) X(Future) X(Task)       \
@@ -78,13 +78,15 @@ struct tac_spare {
     X(EndOfChannel) X(TooSlowError) X(WouldBlock)
 
 /* X(name): Python functions handed over by _core._set_hooks, called where
- * C would gain nothing; state->hook_<name>, NULL until set. */
+ * C would gain nothing, and the thread-local object whose attribute `name` it
+ * sets when the flavour of what runs changes; state->hook_<name>, NULL until
+ * set. */
 #define TAC_HOOKS(X)                                                        \
     X(coroutine_or_error) X(wrap_awaitable) X(system_clock)                 \
     X(call_protected) X(log_instrument_error) X(new_thread) X(raise_error)  \
     X(collapse_group) X(format_source) X(slow_callback) X(handle_context)   \
     X(iter_await_frames) X(parking_statistics) X(run_statistics)            \
-    X(run_in_thread) X(foreign_yield) X(warn_nonstrict) X(set_library)      \
+    X(run_in_thread) X(foreign_yield) X(warn_nonstrict) X(library_local) X(crossing_reason)      \
     X(outcome) X(cancel_reason) X(run_sync_soon_task) X(event_statistics)   \
     X(lock_statistics) X(channel_statistics) X(log_transport)               \
     X(log_lost_write) X(report_accept) X(log_lost_pipe) X(log_closed)       \
@@ -97,7 +99,7 @@ struct tac_spare {
     X(async_function) X(parking_lot) X(run_var) X(run_var_token)            \
     X(trio_token) X(worker) X(event) X(channel) X(send_channel)             \
     X(receive_channel) X(fail_scope) X(loop) X(handle) X(timer_handle)      \
-    X(fd_watch) X(executor_job) X(waiter) X(trio_call) X(aio_step)          \
+    X(fd_watch) X(executor_job) X(waiter) X(trio_call) X(trio_future) X(aio_call) X(aio_step)          \
     X(aio_task) X(aio_future) X(sock_call) X(socket) X(thread_handle)        \
     X(stream) X(stream_transport) X(listener) X(connecting)                 \
     X(aio_server) X(aio_weakset) \

@@ -88,7 +88,9 @@
 #include "net/transport.c"
 #include "net/transport_type.c"
 
+#include "cross/aio_call.c"
 #include "cross/run_asyncio.c"
 #include "cross/run_trio.c"
+#include "cross/trio_future.c"
 
 #include "module.c"

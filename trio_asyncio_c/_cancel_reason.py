@@ -72,7 +72,7 @@ def cancel_reason(future: asyncio.Future[Any], message: Any) -> str:
         text = message if isinstance(message, str) else reprlib.repr(message)
         return text if text.startswith(_PREFIX) else _PREFIX + text
     waiting, current = _waiting_task(future), _current_task(future)
-    expired = _expired(sys._getframe(2), current)
+    expired = _expired(sys._getframe(1), current)
     if expired is not None:
         return f"{_PREFIX}{expired}{_whose(waiting or current)} has expired"
     by = f", by task {current.get_name()}" if current not in (None, waiting) else ""

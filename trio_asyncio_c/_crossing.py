@@ -1,5 +1,5 @@
-"""The crossings' Python half: Futures of Trio tasks, handles, checks, and the
-functions on the current loop."""
+"""The crossings' Python half: handles, checks, and the functions on the current
+loop."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ __all__ = [
 
 _loop_var: ContextVar[EventLoop | None] = ContextVar("current_loop", default=None)
 
-_core._set_hooks(current_loop=_loop_var)
+_core._set_hooks(current_loop=_loop_var, crossing_reason=cancel_reason)
 
 
 class CurrentLoop:
@@ -87,39 +87,6 @@ class CurrentLoop:
 
 
 current_loop = CurrentLoop()
-
-
-class TrioFuture(asyncio.Future[Any]):
-    """The Future of a Trio task: a cancel goes to the task, and is told of when that
-    has ended."""
-
-    def __init__(
-        self,
-        loop: EventLoop,
-        fn: Callable[..., Awaitable[Any]],
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-    ) -> None:
-        super().__init__(loop=loop)
-        self._message: Any = None
-        check_running(loop)
-        self._call = _core.TrioCall(loop, self, fn, args, kwargs)
-
-    def cancel(self, msg: Any = None) -> bool:
-        """Cancel the Trio task.
-
-        Returns:
-          False if the Future is done already; otherwise True, although the task may
-          yet end with a value or an error.
-        """
-        if self.done():
-            return False
-        self._message = msg
-        why = cancel_reason(self, msg)
-        return self._call.cancel(why) or super().cancel(msg)
-
-    def _call_cancelled(self) -> None:
-        super().cancel(self._message)
 
 
 class TrioTaskHandle:

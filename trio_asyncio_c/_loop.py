@@ -766,26 +766,6 @@ class EventLoop(_core.LoopCore, asyncio.SelectorEventLoop):
 
     # Crossings; what they do is in _crossing.py
 
-    def run_trio(
-        self, fn: Callable[..., Awaitable[Any]], /, *args: Any, **kwargs: Any
-    ) -> asyncio.Future[Any]:
-        """Start a Trio-flavoured function as a task and return a Future of its outcome.
-
-        The task starts in the order of callbacks, in the next turn at the earliest.
-        Cancelling the Future cancels the task; the Future
-        is done when the task has ended, and cancelled only if the task ended by that.
-
-        Args:
-          fn: the async function; called with `args` and `kwargs`, in a copy of the
-            caller's context.
-
-        Flavor: sync. Thread-safe: no.
-
-        Raises:
-          RuntimeError: the loop is closed.
-        """
-        return _crossing.TrioFuture(self, fn, args, kwargs)
-
     def trio_as_future(
         self, fn: Callable[..., Awaitable[Any]], /, *args: Any, **kwargs: Any
     ) -> asyncio.Future[Any]:
@@ -808,27 +788,6 @@ class EventLoop(_core.LoopCore, asyncio.SelectorEventLoop):
     def _raise_from_task(self, exc: BaseException) -> None:
         """Let SystemExit and its like out of `run_forever`."""
         self.call_soon(_reraise, exc)
-
-    async def run_asyncio(
-        self, fn: Callable[..., Awaitable[Any]], /, *args: Any, **kwargs: Any
-    ) -> Any:
-        """Call an asyncio-flavoured function in an asyncio Task of its own, and wait
-        for it.
-
-        A cancel is passed on to the Task, once, and waited for; `Cancelled` is raised
-        only if the Task ended by it.
-
-        Flavor: trio. Checkpoint: yes.
-
-        Raises:
-          RuntimeError: the loop is closed or stopped, or the caller is no Trio task.
-        """
-        _crossing.check_trio_caller(self, "run_asyncio")
-        coro: Any = _crossing.call_awaited(fn, args, kwargs)
-        coro.__qualname__ = getattr(
-            fn, "__qualname__", coro.__qualname__
-        )  # for whoever lists the Tasks
-        return await _core.wait_future(self.create_task(coro))
 
     async def run_coroutine(self, coro: Awaitable[Any], /) -> Any:
         """Run a coroutine (or other asyncio-flavoured awaitable) in an asyncio Task,

@@ -18,9 +18,8 @@ else:
     _state: Any = sniffio.thread_local
 
     def set_library(name: str | None) -> str | None:
-        """Say that the library ``name`` runs in this thread now.
-
-        The core calls this whenever the flavour of what it steps changes.
+        """Say that the library ``name`` runs in this thread now, as the core does
+        whenever the flavour of what it steps changes.
 
         Returns:
           what was said before.
@@ -29,4 +28,4 @@ else:
         _state.name = name
         return previous
 
-    _core._set_hooks(set_library=set_library)
+    _core._set_hooks(library_local=_state)

@@ -18,9 +18,8 @@ create_is_still(PyObject *module_dict, PyObject *name, PyTypeObject *type)
     return now == (PyObject *)type;
 }
 
-/* {"loop": loop}, which the C classes only read.  Borrowed, or NULL+exc. */
-static PyObject *
-create_kwargs(TacLoop *loop)
+PyObject *
+tac_create_kwargs(TacLoop *loop)
 {
     if (loop->create_kwargs == NULL) {
         loop->create_kwargs = PyDict_New();
@@ -40,7 +39,7 @@ create_kwargs(TacLoop *loop)
 static PyObject *
 create_more_kwargs(TacLoop *loop, PyObject *const *values, PyObject *kwnames)
 {
-    PyObject *shared = create_kwargs(loop), *kwargs = Py_XNewRef(shared);
+    PyObject *shared = tac_create_kwargs(loop), *kwargs = Py_XNewRef(shared);
     Py_ssize_t count = kwnames == NULL ? 0 : PyTuple_GET_SIZE(kwnames);
     for (Py_ssize_t i = 0; kwargs != NULL && i < count; i++) {
         if (values[i] == Py_None) {

@@ -14,6 +14,10 @@
 
 #include "aio/loop.h"
 
+/* {"loop": loop}, which the C classes only read; of a loop that is not
+ * closed.  Borrowed, or NULL+exc. */
+PyObject *tac_create_kwargs(TacLoop *loop);
+
 /* The method create_future(). */
 PyObject *tac_create_future(TacLoop *loop, PyObject *noargs);
 

@@ -25,11 +25,14 @@ int tac_interp_learn(TacState *state, PyObject *step, PyObject *kwnames);
 /* Is `callback` a C Task's wake-up?  Slow way of the check below. */
 bool tac_interp_is_new_wakeup(TacState *state, PyObject *callback);
 
-/* Is `callback` a C Task's next step, whose handle nobody keeps? */
+/* Is `callback` a C Task's next step, or what wakes a Trio task, whose handle
+ * nobody keeps? */
 static inline bool
 tac_interp_is_task_step(TacState *state, PyObject *callback)
 {
-    if (Py_TYPE(callback) == state->aio_step_type) {
+    if (Py_TYPE(callback) == state->aio_step_type
+        || Py_TYPE(callback) == state->waiter_type)
+    {
         return true;
     }
     if (!PyCFunction_CheckExact(callback)) {

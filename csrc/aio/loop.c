@@ -76,6 +76,19 @@ tac_loop_check_open(TacLoop *loop)
 }
 
 int
+tac_loop_check_running(TacLoop *loop)
+{
+    if (tac_loop_check_open(loop) < 0) {
+        return -1;
+    }
+    if (loop->halted) {
+        PyErr_SetString(PyExc_RuntimeError, "Event loop is stopped");
+        return -1;
+    }
+    return 0;
+}
+
+int
 tac_loop_time(TacLoop *loop, double *now_s)
 {
     if (loop->runner != NULL) {

@@ -121,6 +121,10 @@ int tac_loop_push_threadsafe(TacLoop *loop, tac_ring_fn fn, PyObject *owner);
 /* 0, or -1 with "Event loop is closed". */
 int tac_loop_check_open(TacLoop *loop);
 
+/* 0, or -1 with RuntimeError if the loop can take no crossing: it is closed,
+ * or stopped. */
+int tac_loop_check_running(TacLoop *loop);
+
 /* The runner's time, in seconds.  0, or -1 with an exception. */
 int tac_loop_time(TacLoop *loop, double *now_s);
 

@@ -89,6 +89,12 @@ tac_asyncfn_replace_all(PyTypeObject *owner, TacState *state,
     return 0;
 }
 
+bool
+tac_asyncfn_is_builtin(PyObject *async_fn)
+{
+    return PyCFunction_CheckExact(((TacAsyncFunction *)async_fn)->function);
+}
+
 static int
 asyncfn_tp_traverse(TacAsyncFunction *async_fn, visitproc visit, void *arg)
 {

@@ -15,6 +15,8 @@
 
 #include "state.h"
 
+#include <stdbool.h>
+
 /* Put an AsyncFunction in the place of a builtin function of a module, or of
  * a method of a mutable type.  0, or -1 with an exception. */
 int tac_asyncfn_replace(PyObject *owner, TacState *state, const char *name);
@@ -22,6 +24,10 @@ int tac_asyncfn_replace(PyObject *owner, TacState *state, const char *name);
 /* The same for several methods of a class; `names` ends with NULL. */
 int tac_asyncfn_replace_all(PyTypeObject *owner, TacState *state,
                             const char *const *names);
+
+/* Does an AsyncFunction still call the builtin function that it was made for?
+ * Python code: none. */
+bool tac_asyncfn_is_builtin(PyObject *async_fn);
 
 int tac_asyncfn_add_types(PyObject *module, TacState *state);
 

@@ -35,23 +35,42 @@ tac_runner_current(TacState *state)
     return runner;
 }
 
+/* Learn what sniffio was told before, and where to tell it: this thread's part
+ * of its thread-local object. */
+static int
+run_find_library(TacRunner *runner)
+{
+    TacState *state = runner->state;
+    PyObject *local = state->hook_library_local;
+    PyObject *previous = PyObject_GetAttr(local, state->str_name);
+    PyObject *dict =
+        previous == NULL ? NULL : PyObject_GetAttrString(local, "__dict__");
+    if (dict == NULL) {
+        Py_XDECREF(previous);
+        return -1;
+    }
+    Py_XSETREF(runner->outer_library, previous);
+    Py_XSETREF(runner->library_dict, dict);
+    return 0;
+}
+
 /* Tell sniffio, where it is installed, whose code runs from now on. */
 static int
 run_enter_library(TacRunner *runner, const char *library)
 {
-    PyObject *previous =
-        PyObject_CallFunction(runner->state->hook_set_library, "s", library);
-    if (previous == NULL) {
+    if (runner->library == NULL && run_find_library(runner) < 0) {
         return -1;
     }
-    if (runner->library == NULL) {
-        Py_XSETREF(runner->outer_library, previous);
+    PyObject *name = PyUnicode_FromString(library);
+    int rc = name == NULL
+                 ? -1
+                 : PyDict_SetItem(runner->library_dict,
+                                  runner->state->str_name, name);
+    Py_XDECREF(name);
+    if (rc == 0) {
+        runner->library = library;
     }
-    else {
-        Py_DECREF(previous);
-    }
-    runner->library = library;
-    return 0;
+    return rc;
 }
 
 static void
@@ -61,13 +80,14 @@ run_leave_library(TacRunner *runner)
         return;
     }
     PyObject *raised = PyErr_GetRaisedException();
-    PyObject *done = PyObject_CallOneArg(runner->state->hook_set_library,
-                                         runner->outer_library);
-    if (done == NULL) {
+    if (PyDict_SetItem(runner->library_dict, runner->state->str_name,
+                       runner->outer_library)
+        < 0)
+    {
         tac_err_report((PyObject *)runner);
     }
-    Py_XDECREF(done);
     Py_CLEAR(runner->outer_library);
+    Py_CLEAR(runner->library_dict);
     runner->library = NULL;
     PyErr_SetRaisedException(raised);
 }
@@ -392,7 +412,7 @@ run_step(TacRunner *runner, struct tac_task *task)
                          ? Py_NewRef(tac_task_of(task))
                          : NULL;
     if (task->ops->library != runner->library
-        && runner->state->hook_set_library != NULL
+        && runner->state->hook_library_local != NULL
         && run_enter_library(runner, task->ops->library) < 0)
     {
         Py_XDECREF(held);

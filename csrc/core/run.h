@@ -107,6 +107,7 @@ typedef struct TacRunner {
      * a task's ops, NULL: nothing; and what it had been told before, owned. */
     const char *library;
     PyObject *outer_library;
+    PyObject *library_dict; /* owned while `library` is not NULL */
 
     /* The loop that the thread is in: opaque to the core.  When a task
      * with another home steps, `enter_home` is called first; NULL: nobody

@@ -103,6 +103,7 @@ runner_tp_traverse(TacRunner *runner, visitproc visit, void *arg)
     Py_VISIT(runner->trio_token);
     Py_VISIT(runner->home);
     Py_VISIT(runner->outer_library);
+    Py_VISIT(runner->library_dict);
     Py_VISIT(runner->dict);
     int rc = tac_entryq_traverse(&runner->entryq, visit, arg);
     if (rc == 0) {
@@ -166,6 +167,7 @@ runner_tp_clear(TacRunner *runner)
     Py_CLEAR(runner->trio_token);
     Py_CLEAR(runner->home);
     Py_CLEAR(runner->outer_library);
+    Py_CLEAR(runner->library_dict);
     Py_CLEAR(runner->dict);
     tac_entryq_fini(&runner->entryq);
     tac_instruments_fini(&runner->instruments);

@@ -5,6 +5,7 @@
  * return awaitables, mistakes such as passing a coroutine) goes through a
  * Python helper that words the errors, called in the new task's context.
  */
+#include "base/asyncfn.h"
 #include "base/compat.h"
 #include "core/nursery.h"
 #include "core/run.h"
@@ -43,6 +44,29 @@ spawn_call_hook(PyObject *hook, const struct tac_spawn *how)
     return coro;
 }
 
+/* Is it an async function in C of our own, whose awaitable does nothing
+ * before it is awaited? */
+static bool
+spawn_is_trap_maker(TacState *state, PyObject *fn)
+{
+    return Py_IS_TYPE(fn, state->async_function_type)
+           && tac_asyncfn_is_builtin(fn);
+}
+
+/* Steals `coro`, which may be NULL+exc.  Returns: new ref | NULL+exc. */
+static PyObject *
+spawn_wrap(TacState *state, PyObject *coro)
+{
+    if (coro == NULL || PyCoro_CheckExact(coro)) {
+        return coro;
+    }
+    /* A C awaitable, a Cython coroutine, ...: introspection wants frames. */
+    tac_trap_adopt(state, coro);
+    PyObject *wrapped = PyObject_CallOneArg(state->hook_wrap_awaitable, coro);
+    Py_DECREF(coro);
+    return wrapped;
+}
+
 /* The coroutine of the new task, made in its context. */
 static PyObject *
 spawn_coroutine(TacState *state, const struct tac_spawn *how,
@@ -51,6 +75,11 @@ spawn_coroutine(TacState *state, const struct tac_spawn *how,
     if (spawn_is_async_def(how->fn)) {
         return PyObject_Vectorcall(how->fn, how->args, how->nargs,
                                    how->kwnames);
+    }
+    if (spawn_is_trap_maker(state, how->fn)) {
+        return spawn_wrap(state, PyObject_Vectorcall(how->fn, how->args,
+                                                     how->nargs,
+                                                     how->kwnames));
     }
     if (PyContext_Enter(context) < 0) {
         return NULL;
@@ -66,14 +95,7 @@ spawn_coroutine(TacState *state, const struct tac_spawn *how,
         PyErr_SetRaisedException(error);
         return NULL;
     }
-    if (PyCoro_CheckExact(coro)) {
-        return coro;
-    }
-    /* A C awaitable, a Cython coroutine, ...: introspection wants frames. */
-    tac_trap_adopt(state, coro);
-    PyObject *wrapped = PyObject_CallOneArg(state->hook_wrap_awaitable, coro);
-    Py_DECREF(coro);
-    return wrapped;
+    return spawn_wrap(state, coro);
 }
 
 static PyObject *

@@ -117,7 +117,11 @@ static TacTask *
 trap_task(TacTrap *trap)
 {
     if (!trap->ops->names_task) {
-        return tac_task_current(trap->state);
+        TacTask *task = tac_task_current(trap->state);
+        if (task == NULL && trap->ops->no_task_error != NULL) {
+            PyErr_SetString(PyExc_RuntimeError, trap->ops->no_task_error);
+        }
+        return task;
     }
     if (!Py_IS_TYPE(trap->first, trap->state->task_type)) {
         PyErr_Format(PyExc_TypeError, "%s() takes a Task, not %.200s",

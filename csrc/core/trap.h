@@ -48,6 +48,8 @@ struct tac_trap_ops {
     /* `first` is the task, whoever awaits: for a coroutine that a foreign
      * runner drives. */
     bool names_task;
+    /* What RuntimeError says where no task can wait; NULL: the usual. */
+    const char *no_task_error;
 };
 
 enum tac_trap_state { TAC_TRAP_NEW, TAC_TRAP_WAITING, TAC_TRAP_FINISHED };

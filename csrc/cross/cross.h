@@ -1,8 +1,10 @@
 /* cross/cross.h - the two crossings between Trio-flavoured and
  * asyncio-flavoured code.
  *
- *   run_trio.c     asyncio code starts a Trio task and gets a Future
+ *   run_trio.c     asyncio code starts a Trio task
+ *   trio_future.c  and gets a Future of it
  *   run_asyncio.c  a Trio task waits for an asyncio Future
+ *   aio_call.c     which may be a Task that calls a function
  *
  * In both directions a cancel of the caller is delivered to the callee and
  * then waited for; it is reported only if the callee ended by it.
@@ -17,7 +19,10 @@
 /* Adds the type TrioCall. */
 int tac_run_trio_add_types(PyObject *module, TacState *state);
 
-/* Adds the function wait_future. */
+/* Adds the type TrioFuture, and the loop's method run_trio. */
+int tac_trio_future_add_types(PyObject *module, TacState *state);
+
+/* Adds the function wait_future, and the loop's method run_asyncio. */
 int tac_run_asyncio_add_types(PyObject *module, TacState *state);
 
 #endif

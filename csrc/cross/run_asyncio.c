@@ -1,4 +1,5 @@
-/* cross/run_asyncio.c - a Trio task waits for an asyncio Future.
+/* cross/run_asyncio.c - a Trio task waits for an asyncio Future, and
+ * run_asyncio, which makes a Task first.
  *
  * The wait is a trap like the core's own.  A cancel is passed on to the
  * Future once, and the task stays parked until the Future is done: only if
@@ -7,15 +8,20 @@
 #include "cross/cross.h"
 
 #include "aio/loop.h"
+#include "base/asyncfn.h"
 #include "base/compat.h"
 #include "core/run.h"
 #include "core/scope.h"
 #include "core/trap.h"
+#include "cross/aio_call.h"
+
+#include <structmember.h>
 
 /* The Future's done callback: knows the trap that waits.  The trap's `first`
  * is the Future, its `second` the exception of a cancel that was passed on. */
 typedef struct {
     PyObject_HEAD
+    vectorcallfunc vectorcall;
     TacTrap *trap; /* owned; NULL once called */
 } TacWaiter;
 
@@ -65,12 +71,15 @@ run_asyncio_wake(TacTrap *trap, PyObject *future)
 }
 
 static PyObject *
-run_asyncio_waiter_call(TacWaiter *waiter, PyObject *args, PyObject *kwargs)
+run_asyncio_waiter_call(PyObject *self, PyObject *const *args, size_t nargsf,
+                        PyObject *kwnames)
 {
-    PyObject *future;
-    if (!PyArg_ParseTuple(args, "O", &future)) {
+    TacWaiter *waiter = (TacWaiter *)self;
+    if (PyVectorcall_NARGS(nargsf) != 1 || kwnames != NULL) {
+        PyErr_SetString(PyExc_TypeError, "a done callback gets the Future");
         return NULL;
     }
+    PyObject *future = args[0];
     TacTrap *trap = waiter->trap;
     if (trap == NULL) {
         Py_RETURN_NONE;
@@ -99,6 +108,7 @@ run_asyncio_add_waiter(TacTrap *trap)
     if (waiter == NULL) {
         return -1;
     }
+    waiter->vectorcall = run_asyncio_waiter_call;
     waiter->trap = (TacTrap *)Py_NewRef(trap);
     PyObject *added =
         PyObject_CallMethodOneArg(trap->first,
@@ -130,17 +140,25 @@ run_asyncio_find_loop(TacTrap *trap, TacLoop **loop)
 }
 
 static enum tac_trap_step
-run_asyncio_begin(TacTrap *trap, TacTask *task)
+run_asyncio_wait(TacTrap *trap, TacTask *task, TacLoop *loop)
 {
-    TacLoop *loop;
-    if (run_asyncio_find_loop(trap, &loop) < 0
-        || run_asyncio_add_waiter(trap) < 0) {
+    if (run_asyncio_add_waiter(trap) < 0) {
         return TAC_TRAP_ERROR;
     }
     if (loop != NULL && loop->host.runner == task->base.runner) {
         tac_list_append(&loop->waits, &trap->node);
     }
     return TAC_TRAP_WAIT;
+}
+
+static enum tac_trap_step
+run_asyncio_begin(TacTrap *trap, TacTask *task)
+{
+    TacLoop *loop;
+    if (run_asyncio_find_loop(trap, &loop) < 0) {
+        return TAC_TRAP_ERROR;
+    }
+    return run_asyncio_wait(trap, task, loop);
 }
 
 /* The cancel, in words -------------------------------------------------------
@@ -250,20 +268,117 @@ static const struct tac_trap_ops run_asyncio_ops = {
     .unlink = run_asyncio_unlink,
 };
 
-static PyObject *
-run_asyncio_wait_future(PyObject *module, PyObject *future)
+/* 0, or -1 with TypeError for what is no Future. */
+static int
+run_asyncio_check(TacState *state, PyObject *future)
 {
-    TacState *state = tac_state_of_module(module);
+    if (Py_IS_TYPE(future, state->aio_task_type)) {
+        return 0;
+    }
     PyObject *blocking = PyObject_GetAttr(
         (PyObject *)Py_TYPE(future), state->str__asyncio_future_blocking);
     if (blocking == NULL) {
         PyErr_Clear();
         PyErr_Format(PyExc_TypeError, "an asyncio Future is needed, not %R",
                      future);
-        return NULL;
+        return -1;
     }
     Py_DECREF(blocking);
+    return 0;
+}
+
+static PyObject *
+run_asyncio_wait_future(PyObject *module, PyObject *future)
+{
+    TacState *state = tac_state_of_module(module);
+    if (run_asyncio_check(state, future) < 0) {
+        return NULL;
+    }
     return (PyObject *)tac_trap_new(state, &run_asyncio_ops, future, NULL);
+}
+
+/* run_asyncio ------------------------------------------------------------- */
+
+/* NEW, `first` is the Task's coroutine and `second` the loop; from then on
+ * both are those of a wait. */
+static enum tac_trap_step
+run_asyncio_call_begin(TacTrap *trap, TacTask *task)
+{
+    TacLoop *loop = (TacLoop *)trap->second;
+    TacState *state = trap->state;
+    enum tac_trap_step step = TAC_TRAP_ERROR;
+    trap->second = NULL;
+    if (tac_loop_check_running(loop) == 0) {
+        PyObject *future = PyObject_CallMethodOneArg(
+            (PyObject *)loop, state->str_create_task, trap->first);
+        if (future != NULL && run_asyncio_check(state, future) == 0) {
+            Py_SETREF(trap->first, Py_NewRef(future));
+            step = Py_IS_TYPE(future, state->aio_task_type)
+                       ? run_asyncio_wait(trap, task, loop)
+                       : run_asyncio_begin(trap, task);
+        }
+        Py_XDECREF(future);
+    }
+    Py_DECREF(loop);
+    return step;
+}
+
+static const struct tac_trap_ops run_asyncio_call_ops = {
+    .name = "run_asyncio",
+    .begin = run_asyncio_call_begin,
+    .abort = run_asyncio_abort,
+    .unlink = run_asyncio_unlink,
+    .no_task_error =
+        "run_asyncio() must be called from async context: from a Trio task. "
+        "In asyncio-flavoured code just await the function.",
+};
+
+static PyObject *
+run_asyncio_call(PyObject *loop, PyObject *const *args, Py_ssize_t nargs,
+                 PyObject *kwnames)
+{
+    TacState *state = ((TacLoop *)loop)->state;
+    if (nargs < 1) {
+        PyErr_SetString(PyExc_TypeError, "run_asyncio() missing 1 required "
+                                         "positional argument: 'fn'");
+        return NULL;
+    }
+    PyObject *coro =
+        tac_aio_call_new(state, args[0], args + 1, nargs - 1, kwnames);
+    if (coro == NULL) {
+        return NULL;
+    }
+    TacTrap *trap = tac_trap_new(state, &run_asyncio_call_ops, coro, loop);
+    Py_DECREF(coro);
+    return (PyObject *)trap;
+}
+
+static PyMethodDef run_asyncio_method = {
+    "run_asyncio", (PyCFunction)(void (*)(void))run_asyncio_call,
+    METH_FASTCALL | METH_KEYWORDS,
+    "run_asyncio($self, fn, /, *args, **kwargs)\n--\n\n"
+    "Call an asyncio-flavoured function in an asyncio Task of its own, and\n"
+    "wait for it.\n\n"
+    "A cancel is passed on to the Task, once, and waited for; Cancelled is\n"
+    "raised only if the Task ended by it.\n"
+    "Raises RuntimeError when the loop is closed or stopped, or the caller\n"
+    "is no Trio task. Flavor: trio. Checkpoint: yes.",
+};
+
+/* To the loop's type, which is of a layer below. */
+static int
+run_asyncio_add_method(TacState *state)
+{
+    PyObject *type = (PyObject *)state->loop_type;
+    PyObject *method =
+        PyDescr_NewMethod(state->loop_type, &run_asyncio_method);
+    int rc = method == NULL ? -1
+                            : PyObject_SetAttrString(
+                                type, run_asyncio_method.ml_name, method);
+    Py_XDECREF(method);
+    return rc < 0 ? -1
+                  : tac_asyncfn_replace(type, state,
+                                        run_asyncio_method.ml_name);
 }
 
 /* The waiter's type ------------------------------------------------------- */
@@ -296,9 +411,16 @@ run_asyncio_waiter_dealloc(TacWaiter *waiter)
 PyDoc_STRVAR(run_asyncio_waiter_doc,
 "Wakes the Trio task that waits for a Future; its done callback.");
 
+static PyMemberDef run_asyncio_waiter_members[] = {
+    {"__vectorcalloffset__", T_PYSSIZET, offsetof(TacWaiter, vectorcall),
+     READONLY},
+    {NULL},
+};
+
 static PyType_Slot run_asyncio_waiter_slots[] = {
     {Py_tp_doc, (void *)run_asyncio_waiter_doc},
-    {Py_tp_call, run_asyncio_waiter_call},
+    {Py_tp_call, PyVectorcall_Call},
+    {Py_tp_members, run_asyncio_waiter_members},
     {Py_tp_traverse, run_asyncio_waiter_traverse},
     {Py_tp_clear, run_asyncio_waiter_clear},
     {Py_tp_dealloc, run_asyncio_waiter_dealloc},
@@ -309,6 +431,7 @@ static PyType_Spec run_asyncio_waiter_spec = {
     .name = "trio_asyncio_c._core.Waiter",
     .basicsize = sizeof(TacWaiter),
     .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC
+             | Py_TPFLAGS_HAVE_VECTORCALL
              | Py_TPFLAGS_DISALLOW_INSTANTIATION,
     .slots = run_asyncio_waiter_slots,
 };
@@ -329,7 +452,7 @@ tac_run_asyncio_add_types(PyObject *module, TacState *state)
 {
     state->waiter_type = (PyTypeObject *)PyType_FromModuleAndSpec(
         module, &run_asyncio_waiter_spec, NULL);
-    if (state->waiter_type == NULL) {
+    if (state->waiter_type == NULL || run_asyncio_add_method(state) < 0) {
         return -1;
     }
     return PyModule_AddFunctions(module, run_asyncio_functions);

@@ -1,51 +1,29 @@
-/* cross/run_trio.c - asyncio code starts a Trio task.
- *
- *   QUEUED --start--> RUNNING --exit--> DONE
- *      \--cancel, and its turn came--> DONE
- *
- * The start is an item of the loop's ring, so calls start in the order in
- * which they were made, among callbacks.  A call that is cancelled while
- * QUEUED is DONE only when its turn comes: then nothing of it has run, and
- * the order is kept.
- *
- * What hears of the outcome is the call's sink, an object with the methods
- * set_result, set_exception and _call_cancelled: a Future, or what
- * run_trio_task has in its place.
- */
+/* cross/run_trio.c - the life of a call of a Trio function: see trio_call.h;
+ * and the type TrioCall, which is such a call with a sink. */
 #include "cross/cross.h"
+#include "cross/trio_call.h"
 
 #include "aio/handle.h"
-#include "aio/loop.h"
 #include "base/compat.h"
-#include "core/scope.h"
 
 #include <structmember.h>
 
-enum run_trio_state { RUN_TRIO_QUEUED, RUN_TRIO_RUNNING, RUN_TRIO_DONE };
-
 typedef struct {
     PyObject_HEAD
-    TacLoop *loop;     /* owned */
-    PyObject *sink;    /* owned till DONE */
-    PyObject *fn;      /* owned while QUEUED, as all that follows */
-    PyObject *args;    /* a tuple: positional, then keyword values */
-    PyObject *kwnames; /* a tuple or NULL */
-    PyObject *context; /* a copy of the caller's */
-    TacScope *scope;   /* owned while RUNNING: a branch, to be cancelled */
-    enum run_trio_state life;
-    bool cancel_called;
+    struct tac_trio_call call;
 } TacTrioCall;
 
 /* The outcome ------------------------------------------------------------- */
 
 /* Tell the sink, which is let go of first. */
 static int
-run_trio_tell(TacTrioCall *call, PyObject *method, PyObject *arg)
+run_trio_tell(PyObject *owner, PyObject *method, PyObject *arg)
 {
-    PyObject *sink = call->sink;
+    struct tac_trio_call *call = tac_trio_call_of(owner);
+    PyObject *sink = call->sink == NULL ? Py_NewRef(owner) : call->sink;
     TacState *state = call->loop->state;
     call->sink = NULL;
-    call->life = RUN_TRIO_DONE;
+    call->life = TAC_TRIO_CALL_DONE;
     PyObject *done = PyObject_CallMethodNoArgs(sink, state->str_done);
     int is_done = done == NULL ? -1 : PyObject_IsTrue(done);
     Py_XDECREF(done);
@@ -103,16 +81,16 @@ run_trio_without_cancelled(TacState *state, PyObject *exc)
 }
 
 static int
-run_trio_tell_error(TacTrioCall *call, PyObject *exc)
+run_trio_tell_error(PyObject *owner, PyObject *exc)
 {
-    TacState *state = call->loop->state;
+    TacState *state = tac_trio_call_of(owner)->loop->state;
     PyObject *error = run_trio_without_cancelled(state, exc);
     if (error == NULL) {
         return -1;
     }
     int rc = error == Py_None
-                 ? run_trio_tell(call, state->str__call_cancelled, NULL)
-                 : run_trio_tell(call, state->str_set_exception, error);
+                 ? run_trio_tell(owner, state->str__call_cancelled, NULL)
+                 : run_trio_tell(owner, state->str_set_exception, error);
     Py_DECREF(error);
     return rc;
 }
@@ -149,7 +127,8 @@ run_trio_report(TacLoop *loop)
 static int
 run_trio_on_exit(TacTask *task, PyObject *value, PyObject *exc)
 {
-    TacTrioCall *call = (TacTrioCall *)task->exit_data;
+    PyObject *owner = task->exit_data;
+    struct tac_trio_call *call = tac_trio_call_of(owner);
     TacLoop *loop = call->loop;
     TacState *state = loop->state;
     PyObject *left = Py_XNewRef(exc);
@@ -159,13 +138,13 @@ run_trio_on_exit(TacTask *task, PyObject *value, PyObject *exc)
     Py_DECREF(scope);
     if (rc == 0) {
         if (exc == NULL) {
-            rc = run_trio_tell(call, state->str_set_result, value);
+            rc = run_trio_tell(owner, state->str_set_result, value);
         }
         else if (left == NULL) {
-            rc = run_trio_tell(call, state->str__call_cancelled, NULL);
+            rc = run_trio_tell(owner, state->str__call_cancelled, NULL);
         }
         else {
-            rc = run_trio_tell_error(call, left);
+            rc = run_trio_tell_error(owner, left);
         }
         if (rc < 0) {
             rc = run_trio_report(loop);
@@ -178,8 +157,9 @@ run_trio_on_exit(TacTask *task, PyObject *value, PyObject *exc)
 /* The start --------------------------------------------------------------- */
 
 static int
-run_trio_spawn(TacTrioCall *call)
+run_trio_spawn(PyObject *owner)
 {
+    struct tac_trio_call *call = tac_trio_call_of(owner);
     TacLoop *loop = call->loop;
     Py_ssize_t keywords =
         call->kwnames == NULL ? 0 : PyTuple_GET_SIZE(call->kwnames);
@@ -193,7 +173,7 @@ run_trio_spawn(TacTrioCall *call)
         .scope = call->scope,
         .home = (PyObject *)loop,
         .on_exit = run_trio_on_exit,
-        .exit_data = (PyObject *)call,
+        .exit_data = owner,
     };
     TacTask *task = tac_task_spawn(loop->runner, &how);
     if (task == NULL) {
@@ -211,8 +191,9 @@ run_trio_spawn(TacTrioCall *call)
 /* The callee could not even be started; the raised exception is the
  * outcome. */
 static int
-run_trio_refused(TacTrioCall *call)
+run_trio_refused(PyObject *owner)
 {
+    struct tac_trio_call *call = tac_trio_call_of(owner);
     PyObject *exc = PyErr_GetRaisedException();
     int rc = 0;
     if (call->scope != NULL && call->scope->active) {
@@ -221,7 +202,7 @@ run_trio_refused(TacTrioCall *call)
     }
     Py_CLEAR(call->scope);
     if (rc == 0) {
-        rc = run_trio_tell_error(call, exc);
+        rc = run_trio_tell_error(owner, exc);
     }
     Py_DECREF(exc);
     return rc;
@@ -231,30 +212,121 @@ run_trio_refused(TacTrioCall *call)
 static int
 run_trio_start(PyObject *owner)
 {
-    TacTrioCall *call = (TacTrioCall *)owner;
+    struct tac_trio_call *call = tac_trio_call_of(owner);
     TacLoop *loop = call->loop;
-    if (call->life != RUN_TRIO_QUEUED) {
+    if (call->life != TAC_TRIO_CALL_QUEUED) {
         return 0;
     }
     if (call->cancel_called) {
-        return run_trio_tell(call, loop->state->str__call_cancelled, NULL);
+        return run_trio_tell(owner, loop->state->str__call_cancelled, NULL);
     }
-    call->life = RUN_TRIO_RUNNING;
+    call->life = TAC_TRIO_CALL_RUNNING;
     call->scope = tac_scope_new(loop->state);
     if (call->scope == NULL
         || tac_scope_open_branch(call->scope, loop->runner,
                                  loop->calls->scope) < 0
-        || run_trio_spawn(call) < 0)
+        || run_trio_spawn(owner) < 0)
     {
-        return run_trio_refused(call);
+        return run_trio_refused(owner);
     }
     return 0;
 }
 
-/* The Python type --------------------------------------------------------- */
+/* For the owners ---------------------------------------------------------- */
+
+/* Set current_loop in the callee's context, unless it is this loop there. */
+static int
+run_trio_set_current_loop(struct tac_trio_call *call)
+{
+    PyObject *var = call->loop->state->hook_current_loop;
+    PyObject *found = NULL;
+    if (var == NULL || PyContextVar_Get(var, NULL, &found) < 0) {
+        return var == NULL ? 0 : -1;
+    }
+    Py_XDECREF(found);
+    if (found == (PyObject *)call->loop) {
+        return 0;
+    }
+    if (PyContext_Enter(call->context) < 0) {
+        return -1;
+    }
+    PyObject *token = PyContextVar_Set(var, (PyObject *)call->loop);
+    Py_XDECREF(token);
+    return PyContext_Exit(call->context) < 0 || token == NULL ? -1 : 0;
+}
+
+int
+tac_trio_call_queue(PyObject *owner)
+{
+    struct tac_trio_call *call = tac_trio_call_of(owner);
+    call->context = PyContext_CopyCurrent();
+    if (call->context == NULL || run_trio_set_current_loop(call) < 0) {
+        return -1;
+    }
+    return tac_loop_push_native(call->loop, run_trio_start, owner, NULL);
+}
 
 static int
-run_trio_set_arguments(TacTrioCall *call, PyObject *args, PyObject *kwargs)
+run_trio_cancel_scope(struct tac_trio_call *call, PyObject *why)
+{
+    TacScope *scope = (TacScope *)Py_NewRef(call->scope);
+    PyObject *reason =
+        tac_scope_reason(call->loop->state->str_explicit, why, NULL);
+    scope->foreign = scope->foreign || scope->reason == NULL;
+    int rc = reason == NULL ? -1 : tac_scope_cancel(scope, reason);
+    Py_XDECREF(reason);
+    Py_DECREF(scope);
+    return rc;
+}
+
+int
+tac_trio_call_cancel(struct tac_trio_call *call, PyObject *why)
+{
+    if (!PyUnicode_Check(why)) {
+        PyErr_Format(PyExc_TypeError, "the reason must be a str, not %.200s",
+                     Py_TYPE(why)->tp_name);
+        return -1;
+    }
+    if (call->life == TAC_TRIO_CALL_DONE) {
+        return 0;
+    }
+    call->cancel_called = true;
+    if (call->scope != NULL && call->scope->active
+        && run_trio_cancel_scope(call, why) < 0) {
+        return -1;
+    }
+    return 1;
+}
+
+int
+tac_trio_call_traverse(struct tac_trio_call *call, visitproc visit, void *arg)
+{
+    Py_VISIT((PyObject *)call->loop);
+    Py_VISIT(call->sink);
+    Py_VISIT(call->fn);
+    Py_VISIT(call->args);
+    Py_VISIT(call->kwnames);
+    Py_VISIT(call->context);
+    Py_VISIT((PyObject *)call->scope);
+    return 0;
+}
+
+void
+tac_trio_call_clear(struct tac_trio_call *call)
+{
+    Py_CLEAR(call->sink);
+    Py_CLEAR(call->fn);
+    Py_CLEAR(call->args);
+    Py_CLEAR(call->kwnames);
+    Py_CLEAR(call->context);
+    Py_CLEAR(call->scope);
+}
+
+/* TrioCall ---------------------------------------------------------------- */
+
+static int
+run_trio_set_arguments(struct tac_trio_call *call, PyObject *args,
+                       PyObject *kwargs)
 {
     Py_ssize_t nargs = PyTuple_GET_SIZE(args);
     Py_ssize_t keywords = kwargs == NULL ? 0 : PyDict_GET_SIZE(kwargs);
@@ -276,38 +348,6 @@ run_trio_set_arguments(TacTrioCall *call, PyObject *args, PyObject *kwargs)
     return 0;
 }
 
-/* Set current_loop in the callee's context, unless it is this loop there. */
-static int
-run_trio_set_current_loop(TacTrioCall *call)
-{
-    PyObject *var = call->loop->state->hook_current_loop;
-    PyObject *found = NULL;
-    if (var == NULL || PyContextVar_Get(var, NULL, &found) < 0) {
-        return var == NULL ? 0 : -1;
-    }
-    Py_XDECREF(found);
-    if (found == (PyObject *)call->loop) {
-        return 0;
-    }
-    if (PyContext_Enter(call->context) < 0) {
-        return -1;
-    }
-    PyObject *token = PyContextVar_Set(var, (PyObject *)call->loop);
-    Py_XDECREF(token);
-    return PyContext_Exit(call->context) < 0 || token == NULL ? -1 : 0;
-}
-
-static int
-run_trio_queue(TacTrioCall *call)
-{
-    call->context = PyContext_CopyCurrent();
-    if (call->context == NULL || run_trio_set_current_loop(call) < 0) {
-        return -1;
-    }
-    return tac_loop_push_native(call->loop, run_trio_start,
-                                (PyObject *)call, NULL);
-}
-
 static PyObject *
 run_trio_tp_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
@@ -320,83 +360,52 @@ run_trio_tp_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
     {
         return NULL;
     }
-    TacTrioCall *call = (TacTrioCall *)type->tp_alloc(type, 0);
-    if (call == NULL) {
+    PyObject *self = type->tp_alloc(type, 0);
+    if (self == NULL) {
         return NULL;
     }
+    struct tac_trio_call *call = tac_trio_call_of(self);
     call->loop = (TacLoop *)Py_NewRef(loop);
     call->sink = Py_NewRef(sink);
     call->fn = Py_NewRef(fn);
     if (run_trio_set_arguments(call, fn_args, fn_kwargs) < 0
-        || run_trio_queue(call) < 0) {
-        Py_CLEAR(call);
+        || tac_trio_call_queue(self) < 0) {
+        Py_CLEAR(self);
     }
-    return (PyObject *)call;
+    return self;
 }
 
 static int
-run_trio_tp_traverse(TacTrioCall *call, visitproc visit, void *arg)
+run_trio_tp_traverse(TacTrioCall *self, visitproc visit, void *arg)
 {
-    Py_VISIT(Py_TYPE(call));
-    Py_VISIT((PyObject *)call->loop);
-    Py_VISIT(call->sink);
-    Py_VISIT(call->fn);
-    Py_VISIT(call->args);
-    Py_VISIT(call->kwnames);
-    Py_VISIT(call->context);
-    Py_VISIT((PyObject *)call->scope);
-    return 0;
+    Py_VISIT(Py_TYPE(self));
+    return tac_trio_call_traverse(&self->call, visit, arg);
 }
 
 static int
-run_trio_tp_clear(TacTrioCall *call)
+run_trio_tp_clear(TacTrioCall *self)
 {
-    Py_CLEAR(call->sink);
-    Py_CLEAR(call->fn);
-    Py_CLEAR(call->args);
-    Py_CLEAR(call->kwnames);
-    Py_CLEAR(call->context);
-    Py_CLEAR(call->scope);
+    tac_trio_call_clear(&self->call);
     return 0;
 }
 
 static void
-run_trio_tp_dealloc(TacTrioCall *call)
+run_trio_tp_dealloc(TacTrioCall *self)
 {
-    PyTypeObject *type = Py_TYPE(call);
-    PyObject_GC_UnTrack(call);
-    (void)run_trio_tp_clear(call);
-    Py_CLEAR(call->loop);
-    type->tp_free(call);
+    PyTypeObject *type = Py_TYPE(self);
+    PyObject_GC_UnTrack(self);
+    tac_trio_call_clear(&self->call);
+    Py_CLEAR(self->call.loop);
+    type->tp_free(self);
     Py_DECREF(type);
 }
 
 /* Returns whether the cancel will be heard of: False once done. */
 static PyObject *
-run_trio_cancel(TacTrioCall *call, PyObject *why)
+run_trio_cancel(TacTrioCall *self, PyObject *why)
 {
-    if (!PyUnicode_Check(why)) {
-        PyErr_Format(PyExc_TypeError, "the reason must be a str, not %.200s",
-                     Py_TYPE(why)->tp_name);
-        return NULL;
-    }
-    if (call->life == RUN_TRIO_DONE) {
-        Py_RETURN_FALSE;
-    }
-    call->cancel_called = true;
-    if (call->scope != NULL && call->scope->active) {
-        TacScope *scope = (TacScope *)Py_NewRef(call->scope);
-        PyObject *reason =
-            tac_scope_reason(call->loop->state->str_explicit, why, NULL);
-        scope->foreign = scope->foreign || scope->reason == NULL;
-        int rc = reason == NULL ? -1 : tac_scope_cancel(scope, reason);
-        Py_XDECREF(reason);
-        Py_DECREF(scope);
-        if (rc < 0) {
-            return NULL;
-        }
-    }
-    Py_RETURN_TRUE;
+    int told = tac_trio_call_cancel(&self->call, why);
+    return told < 0 ? NULL : PyBool_FromLong(told);
 }
 
 static PyMethodDef run_trio_methods[] = {
@@ -410,8 +419,8 @@ static PyMethodDef run_trio_methods[] = {
 };
 
 static PyMemberDef run_trio_members[] = {
-    {"cancel_called", T_BOOL, offsetof(TacTrioCall, cancel_called), READONLY,
-     "Whether cancel() was called."},
+    {"cancel_called", T_BOOL, offsetof(TacTrioCall, call.cancel_called),
+     READONLY, "Whether cancel() was called."},
     {NULL},
 };
 
