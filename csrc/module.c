@@ -31,6 +31,7 @@
 #include "core/timeout.h"
 #include "core/trap.h"
 #include "core/wait.h"
+#include "cross/adapter.h"
 #include "cross/aio_call.h"
 #include "cross/cross.h"
 #include "net/feed.h"
@@ -270,6 +271,7 @@ static const module_add_fn module_parts[] = {
     tac_pipe_add_types,
     tac_run_trio_add_types,
     tac_trio_future_add_types,
+    tac_adapter_add_types,
     tac_aio_call_add_types,
     tac_run_asyncio_add_types,
 };

@@ -46,30 +46,32 @@ struct tac_spare {
 
 /* X(name): interned strings, state->str_<name>. */
 #define TAC_INTERNED(X)                                                     \
-    X(context) X(eager_start) X(throw) X(value) X(error) X(cr_running) X(__qualname__)     \
-    X(__module__) X(func) X(current_time) X(deadline_to_sleep_time)         \
-    X(_autojump) X(source) X(reason) X(source_task) X(explicit) X(deadline) \
-    X(nursery) X(unknown) X(misnesting) X(KeyboardInterrupt) X(split)       \
-    X(add_note) X(task_status) X(_run) X(_cancelled) X(_source_traceback)   \
-    X(call_exception_handler) X(get_loop) X(add_done_callback) X(result)    \
-    X(cancel) X(done) X(set_result) X(set_exception) X(create_future) X(create_task)       \
+    X(context) X(eager_start) X(throw) X(value) X(error) X(cr_running)      \
+    X(__qualname__) X(__module__) X(func) X(current_time)                   \
+    X(deadline_to_sleep_time) X(_autojump) X(source) X(reason)              \
+    X(source_task) X(explicit) X(deadline) X(nursery) X(unknown)            \
+    X(misnesting) X(KeyboardInterrupt) X(split) X(add_note) X(task_status)  \
+    X(_run) X(_cancelled) X(_source_traceback) X(call_exception_handler)    \
+    X(get_loop) X(add_done_callback) X(result) X(cancel) X(done)            \
+    X(set_result) X(set_exception) X(create_future) X(create_task)          \
     X(_asyncio_future_blocking) X(fileno) X(_set_running_loop)              \
     X(_current_handle) X(slow_callback_duration) X(_call_cancelled)         \
     X(_check_thread) X(_check_callback) X(__name__) X(Future) X(Task)       \
-    X(name) X(_create_other_future) X(_create_other_task) X(_kept_transports) \
-    X(data) X(_add_reader) X(_add_writer) X(_ensure_fd_no_transport)        \
-    X(_ensure_resolved) X(accept) X(connect) X(sendto) X(setblocking)       \
-    X(getsockopt) X(family) X(type) X(proto) X(recvfrom) X(time)            \
-    X(call_soon) X(connection_made) X(connection_lost) X(data_received)     \
-    X(get_buffer) X(buffer_updated) X(eof_received) X(pause_writing)        \
-    X(resume_writing) X(_call_connection_lost) X(_attach) X(_detach)        \
-    X(set_protocol) X(close) X(_extra) X(feed_data) X(_wakeup_waiter)       \
-    X(_stream_reader_wr) X(_eof) X(_buffer) X(_waiter) X(cancelled)         \
-    X(_limit) X(_transport) X(_paused) X(pause_reading)                     \
-    X(_sslobj) X(pending) X(read) X(write) X(join) X(_write_backlog) \
-    X(error_received) X(datagram_received) X(_describe) X(socket)        \
-    X(_sockets) X(_clients) X(_remove) X(_pending_removals)             \
-    X(do_handshake) X(_server_side)
+    X(name) X(_create_other_future) X(_create_other_task)                   \
+    X(_kept_transports) X(data) X(_add_reader) X(_add_writer)               \
+    X(_ensure_fd_no_transport) X(_ensure_resolved) X(accept) X(connect)     \
+    X(sendto) X(setblocking) X(getsockopt) X(family) X(type) X(proto)       \
+    X(recvfrom) X(time) X(call_soon) X(connection_made) X(connection_lost)  \
+    X(data_received) X(get_buffer) X(buffer_updated) X(eof_received)        \
+    X(pause_writing) X(resume_writing) X(_call_connection_lost) X(_attach)  \
+    X(_detach) X(set_protocol) X(close) X(_extra) X(feed_data)              \
+    X(_wakeup_waiter) X(_stream_reader_wr) X(_eof) X(_buffer) X(_waiter)    \
+    X(cancelled) X(_limit) X(_transport) X(_paused) X(pause_reading)        \
+    X(_sslobj) X(pending) X(read) X(write) X(join) X(_write_backlog)        \
+    X(error_received) X(datagram_received) X(_describe) X(socket)           \
+    X(_sockets) X(_clients) X(_remove) X(_pending_removals) X(do_handshake) \
+    X(_server_side) X(_call) X(run_asyncio) X(run_trio) X(__doc__)          \
+    X(_get_running_loop) X(trio) X(asyncio)
 
 /* X(name): classes of trio_asyncio_c._exceptions, state->exc_<name>. */
 #define TAC_EXCEPTIONS(X)                                                 \
@@ -86,11 +88,11 @@ struct tac_spare {
     X(call_protected) X(log_instrument_error) X(new_thread) X(raise_error)  \
     X(collapse_group) X(format_source) X(slow_callback) X(handle_context)   \
     X(iter_await_frames) X(parking_statistics) X(run_statistics)            \
-    X(run_in_thread) X(foreign_yield) X(warn_nonstrict) X(library_local) X(crossing_reason)      \
-    X(outcome) X(cancel_reason) X(run_sync_soon_task) X(event_statistics)   \
-    X(lock_statistics) X(channel_statistics) X(log_transport)               \
-    X(log_lost_write) X(report_accept) X(log_lost_pipe) X(log_closed)       \
-    X(current_loop) /* a ContextVar */
+    X(run_in_thread) X(foreign_yield) X(warn_nonstrict) X(library_local)    \
+    X(crossing_reason) X(outcome) X(cancel_reason) X(run_sync_soon_task)    \
+    X(event_statistics) X(lock_statistics) X(channel_statistics)            \
+    X(log_transport) X(log_lost_write) X(report_accept) X(log_lost_pipe)    \
+    X(log_closed) X(current_loop) /* a ContextVar */
 
 /* X(name): heap types, state-><name>_type. */
 #define TAC_TYPES(X)                                                        \
@@ -99,13 +101,13 @@ struct tac_spare {
     X(async_function) X(parking_lot) X(run_var) X(run_var_token)            \
     X(trio_token) X(worker) X(event) X(channel) X(send_channel)             \
     X(receive_channel) X(fail_scope) X(loop) X(handle) X(timer_handle)      \
-    X(fd_watch) X(executor_job) X(waiter) X(trio_call) X(trio_future) X(aio_call) X(aio_step)          \
-    X(aio_task) X(aio_future) X(sock_call) X(socket) X(thread_handle)        \
-    X(stream) X(stream_transport) X(listener) X(connecting)                 \
-    X(aio_server) X(aio_weakset) \
-    X(aio_reader_protocol) X(aio_reader) X(tls) X(tls_transport) \
-    X(datagram) X(datagram_transport) \
-    X(pipe) X(read_pipe_transport) X(write_pipe_transport)
+    X(fd_watch) X(executor_job) X(waiter) X(trio_call) X(trio_future)       \
+    X(aio_call) X(aio_as_trio) X(trio_as_aio) X(aio_step) X(aio_task)       \
+    X(aio_future) X(sock_call) X(socket) X(thread_handle) X(stream)         \
+    X(stream_transport) X(listener) X(connecting) X(aio_server)             \
+    X(aio_weakset) X(aio_reader_protocol) X(aio_reader) X(tls)              \
+    X(tls_transport) X(datagram) X(datagram_transport) X(pipe)              \
+    X(read_pipe_transport) X(write_pipe_transport)
 
 /* X(name): other owned objects. */
 #define TAC_OBJECTS(X)                                                    \

@@ -88,6 +88,7 @@
 #include "net/transport.c"
 #include "net/transport_type.c"
 
+#include "cross/adapter.c"
 #include "cross/aio_call.c"
 #include "cross/run_asyncio.c"
 #include "cross/run_trio.c"

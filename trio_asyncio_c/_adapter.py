@@ -14,7 +14,7 @@ import types
 from typing import TYPE_CHECKING, Any
 
 from . import _core, _crossing
-from ._crossing import current_loop, run_asyncio_on, run_trio_on
+from ._crossing import run_asyncio_on, run_trio_on
 from ._iterators import AsyncioIterator, TrioIterator
 from ._managers import AsyncioEntry, TrioEntry
 
@@ -39,12 +39,6 @@ __all__ = [
 ]
 
 
-# What each call needs, without the lookups.
-_Function = types.FunctionType
-_GENERATES = inspect.CO_ASYNC_GENERATOR
-_get_current = current_loop.get
-
-
 def _makes_iterator(fn: Any) -> bool:
     """Whether calling `fn` makes an async generator, and not an awaitable."""
     kinds = types.FunctionType, types.MethodType, functools.partial
@@ -52,28 +46,25 @@ def _makes_iterator(fn: Any) -> bool:
 
 
 class _Adapter:
-    """What both directions share: whose face it is, and the loop."""
+    """What both directions share but for what their base in C has: the call of a plain
+    function, ``__doc__``, ``__module__`` and binding to an instance."""
 
     _maker: str
     _entered: dict[object, list[Any]] | None = None
 
-    def __init__(self, wrapped: Any, loop: EventLoop | None) -> None:
-        self._wrapped = wrapped
-        self._loop = loop
-        # What the class has too, so that __getattr__ would not be asked.
-        if type(wrapped) is _Function:
-            self.__doc__ = wrapped.__doc__
-            self.__module__ = wrapped.__module__
-        elif callable(wrapped):
-            self.__doc__ = getattr(wrapped, "__doc__", None)
-            self.__module__ = getattr(wrapped, "__module__", None)  # type: ignore[assignment]
+    if TYPE_CHECKING:  # of the base in C
+
+        @property
+        def _wrapped(self) -> Any: ...
+        @property
+        def _loop(self) -> Any: ...
 
     # An adapter is often made for one call only: the rest of the wrapped function's
     # face is put on when somebody looks at it.
 
     def __getattr__(self, name: str) -> Any:
         own = self.__dict__
-        if "__wrapped__" not in own and callable(own.get("_wrapped")):
+        if "__wrapped__" not in own and callable(self._wrapped):
             self._put_on_face(own)
             if name in own:
                 return own[name]
@@ -85,18 +76,19 @@ class _Adapter:
         """Do as `functools.update_wrapper`, but keep what is set here."""
         wrapped = own["__wrapped__"] = self._wrapped
         for name in functools.WRAPPER_ASSIGNMENTS:
+            if name in ("__doc__", "__module__"):
+                continue
             if name not in own and hasattr(wrapped, name):
                 own[name] = getattr(wrapped, name)
         for name, value in getattr(wrapped, "__dict__", {}).items():
-            if name not in ("_entered", "_loop", "_wrapped"):
+            if name != "_entered":
                 own.setdefault(name, value)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self._wrapped, self._loop), self.__dict__ or None
 
     def __repr__(self) -> str:
         return f"<{self._maker} of {self._wrapped!r}>"
-
-    def __get__(self, obj: object, cls: type | None = None) -> Any:
-        bound: Any = self
-        return self if obj is None else types.MethodType(bound, obj)
 
     def _find_loop(self) -> EventLoop:
         return self._loop or _crossing._require_loop()
@@ -124,20 +116,17 @@ class _Adapter:
         return entry
 
 
-class _AioAsTrio(_Adapter):
+class _AioAsTrio(_core.AioAsTrio, _Adapter):
     """Something asyncio-flavoured, to be used by Trio-flavoured code."""
 
     _maker = "aio_as_trio"
     _is_coroutine = getattr(asyncio.coroutines, "_is_coroutine", None)
 
-    def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
+    def _call(self, /, *args: Any, **kwargs: Any) -> Any:
+        """Do what a call does in general: of any callable, on any loop."""
         fn = self._wrapped
-        if type(fn) is not _Function or fn.__code__.co_flags & _GENERATES:
-            if _makes_iterator(fn):
-                return _AioAsTrio(fn(*args, **kwargs), self._loop)
-        loop = _get_current()
-        if loop is not None and (self._loop is None or self._loop is loop):
-            return loop.run_asyncio(fn, *args, **kwargs)
+        if _makes_iterator(fn):
+            return _AioAsTrio(fn(*args, **kwargs), self._loop)
         return run_asyncio_on(self._loop, fn, args, kwargs)
 
     def __await__(self) -> Generator[Any, Any, Any]:
@@ -173,7 +162,7 @@ class _AioAsTrio(_Adapter):
         return AsyncioIterator(self._find_loop(), self._wrapped)
 
 
-class _TrioAsAio(_Adapter):
+class _TrioAsAio(_core.TrioAsAio, _Adapter):
     """Something Trio-flavoured, to be used by asyncio-flavoured code.
 
     Not marked as a coroutine function: a call starts the task and returns its Future,
@@ -182,14 +171,11 @@ class _TrioAsAio(_Adapter):
 
     _maker = "trio_as_aio"
 
-    def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
+    def _call(self, /, *args: Any, **kwargs: Any) -> Any:
+        """Do what a call does in general: of any callable, on any loop."""
         fn = self._wrapped
-        if type(fn) is not _Function or fn.__code__.co_flags & _GENERATES:
-            if _makes_iterator(fn):
-                return _TrioAsAio(fn(*args, **kwargs), self._loop)
-        loop = _get_current()
-        if loop is not None and (self._loop is None or self._loop is loop):
-            return loop.run_trio(fn, *args, **kwargs)
+        if _makes_iterator(fn):
+            return _TrioAsAio(fn(*args, **kwargs), self._loop)
         return run_trio_on(self._find_loop(), fn, args, kwargs)
 
     async def __aenter__(self) -> Any:

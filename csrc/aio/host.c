@@ -12,6 +12,8 @@
 #include "base/compat.h"
 #include "core/trap.h"
 
+#include <stddef.h>
+
 static TacLoop *
 host_loop(struct tac_task *task)
 {
@@ -399,7 +401,7 @@ host_object(struct tac_task *task)
 
 static const struct tac_task_ops host_ops = {
     .name = "<asyncio event loop>",
-    .library = "asyncio",
+    .library = offsetof(TacState, str_asyncio),
     .step = host_step,
     .cancel = host_cancel,
     .owner = host_owner,

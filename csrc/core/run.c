@@ -56,27 +56,24 @@ run_find_library(TacRunner *runner)
 
 /* Tell sniffio, where it is installed, whose code runs from now on. */
 static int
-run_enter_library(TacRunner *runner, const char *library)
+run_enter_library(TacRunner *runner, size_t library)
 {
-    if (runner->library == NULL && run_find_library(runner) < 0) {
+    TacState *state = runner->state;
+    if (runner->library == 0 && run_find_library(runner) < 0) {
         return -1;
     }
-    PyObject *name = PyUnicode_FromString(library);
-    int rc = name == NULL
-                 ? -1
-                 : PyDict_SetItem(runner->library_dict,
-                                  runner->state->str_name, name);
-    Py_XDECREF(name);
-    if (rc == 0) {
-        runner->library = library;
+    PyObject *name = *(PyObject **)((char *)state + library);
+    if (PyDict_SetItem(runner->library_dict, state->str_name, name) < 0) {
+        return -1;
     }
-    return rc;
+    runner->library = library;
+    return 0;
 }
 
 static void
 run_leave_library(TacRunner *runner)
 {
-    if (runner->library == NULL) {
+    if (runner->library == 0) {
         return;
     }
     PyObject *raised = PyErr_GetRaisedException();
@@ -88,7 +85,7 @@ run_leave_library(TacRunner *runner)
     }
     Py_CLEAR(runner->outer_library);
     Py_CLEAR(runner->library_dict);
-    runner->library = NULL;
+    runner->library = 0;
     PyErr_SetRaisedException(raised);
 }
 
@@ -181,7 +178,7 @@ tac_runner_unnest(TacRunner *runner, const struct tac_nested *outer)
     runner->current = outer->current;
     runner->raised = outer->raised;
     (void)run_set_running(runner, outer->running); /* was set before */
-    if (outer->library == NULL || outer->library == runner->library) {
+    if (outer->library == 0 || outer->library == runner->library) {
         return 0;
     }
     return run_enter_library(runner, outer->library);

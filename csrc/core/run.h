@@ -103,11 +103,11 @@ typedef struct TacRunner {
     PyObject *trio_token;         /* owned or NULL */
     bool ki_pending;
 
-    /* What sniffio was told last since the runner was entered, borrowed from
-     * a task's ops, NULL: nothing; and what it had been told before, owned. */
-    const char *library;
+    /* What sniffio was told last since the runner was entered, as a task's
+     * ops say it, 0: nothing; and what it had been told before, owned. */
+    size_t library;
     PyObject *outer_library;
-    PyObject *library_dict; /* owned while `library` is not NULL */
+    PyObject *library_dict; /* owned while `library` is not 0 */
 
     /* The loop that the thread is in: opaque to the core.  When a task
      * with another home steps, `enter_home` is called first; NULL: nobody
@@ -146,7 +146,7 @@ tac_runner_defer(TacRunner *runner, struct tac_deferred *deferred)
 struct tac_nested {
     TacRunner *running;       /* borrowed: the thread's, or NULL */
     struct tac_task *current; /* borrowed: whose step it is */
-    const char *library;
+    size_t library;
     bool raised;
 };
 

@@ -17,6 +17,8 @@
 #include "core/trap.h"
 #include "core/wait.h"
 
+#include <stddef.h>
+
 TacTask *
 tac_task_current(TacState *state)
 {
@@ -588,7 +590,7 @@ const struct tac_task_ops tac_coroutine_task_ops = {
     .cancel = task_abort,
     .owner = task_owner,
     .object = task_object,
-    .library = "trio",
+    .library = offsetof(TacState, str_trio),
 };
 
 bool

@@ -60,8 +60,9 @@ struct tac_task_ops {
     PyObject *(*owner)(struct tac_task *task);
     /* Its Python face.  Returns: new ref | NULL+exc. */
     PyObject *(*object)(struct tac_task *task);
-    /* The library whose flavour the steps are of, for sniffio; NULL: none. */
-    const char *library;
+    /* The library whose flavour the steps are of, for sniffio: where TacState
+     * has its name; 0: none. */
+    size_t library;
     /* The error for awaiting a Trio-flavoured function while this C task
      * runs; NULL: the usual text. */
     const char *await_error;

@@ -9,6 +9,7 @@ import gc
 import inspect
 import sys
 import warnings
+import weakref
 
 import pytest
 import trio_asyncio_c
@@ -327,6 +328,45 @@ def test_looks_like_what_it_wraps(adapter, fn):
     )
     assert fn.__name__ != "changed" != fn.__doc__
     del fn.mark
+
+
+@pytest.mark.parametrize("adapter", [aio_as_trio, trio_as_aio])
+def test_a_face_that_is_put_on_it(adapter):
+    """What another decorator sets stays, also where the class has the same name."""
+    adapted = functools.wraps(run)(adapter(add))
+    for name in functools.WRAPPER_ASSIGNMENTS:
+        assert getattr(adapted, name, None) == getattr(run, name, None), name
+    del adapted.__module__
+    assert adapted.__module__ == add.__module__
+    assert type(adapted).__module__ == "trio_asyncio_c._adapter"
+    assert adapter(5).__doc__ == type(adapted).__doc__ != add.__doc__
+
+
+@pytest.mark.parametrize("count", [0, 1, 8, 9, 50])
+def test_any_number_of_arguments(count):
+    async def collect(*args, **kwargs):
+        return args, kwargs
+
+    async def main():
+        args = tuple(range(count))
+        kwargs = {f"k{number}": number for number in args}
+        assert await aio_as_trio(collect)(*args, **kwargs) == (args, kwargs)
+        across = aio_as_trio(trio_as_aio(collect))
+        assert await across(*args, **kwargs) == (args, kwargs)
+
+    run(main)
+
+
+def test_adapters_in_a_cycle_are_collected():
+    def program():
+        cycle = []
+        partial = functools.partial(add, cycle)
+        cycle.append(aio_as_trio(partial))
+        return weakref.ref(partial)
+
+    found = program()
+    gc.collect()
+    assert found() is None
 
 
 def test_a_callable_objects_attributes_are_not_the_adapters():
