@@ -34,6 +34,7 @@ __all__ = [
 ]
 
 _LAZY = frozenset({"socket", "sockname", "peername"})
+_KEPT_EXTRA: Any = asyncio.BaseTransport.__dict__["_extra"]
 
 
 class _StreamBase(selector_events._SelectorSocketTransport):  # type: ignore[misc,name-defined]
@@ -42,12 +43,25 @@ class _StreamBase(selector_events._SelectorSocketTransport):  # type: ignore[mis
     __slots__ = ()
 
     if TYPE_CHECKING:
-        _extra: dict[str, Any]
         _sock: socket.socket | None
         _made_sock: socket.socket | None
 
         def _own_address(self) -> Any: ...
         def _peer_address(self) -> Any: ...
+
+    @property
+    def _extra(self) -> dict[str, Any]:
+        """The inherited one, which is made when somebody looks."""
+        try:
+            extra: dict[str, Any] = _KEPT_EXTRA.__get__(self)
+        except AttributeError:
+            extra = {}
+            _KEPT_EXTRA.__set__(self, extra)
+        return extra
+
+    @_extra.setter
+    def _extra(self, extra: dict[str, Any]) -> None:
+        _KEPT_EXTRA.__set__(self, extra)
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
         """Return what is known of the connection.
@@ -59,12 +73,13 @@ class _StreamBase(selector_events._SelectorSocketTransport):  # type: ignore[mis
 
         Flavor: sync.
         """
-        if name not in self._extra and name in _LAZY:
+        extra = self._extra
+        if name not in extra and name in _LAZY:
             if name == "socket":
-                self._extra[name] = trsock.TransportSocket(self._socket())
+                extra[name] = trsock.TransportSocket(self._socket())
             else:
                 self._keep_names()
-        return self._extra.get(name, default)
+        return extra.get(name, default)
 
     def _socket(self) -> socket.socket:
         """The connection's socket object; a closed one like it once that is over."""

@@ -93,3 +93,68 @@ tac_address_object(const struct sockaddr *address, socklen_t len)
                ? address_of_ipv4((const struct sockaddr_in *)address)
                : address_of_ipv6((const struct sockaddr_in6 *)address);
 }
+
+/* Keeping ----------------------------------------------------------------- */
+
+struct address_copy {
+    socklen_t len;
+    union {
+        struct sockaddr any;
+        struct sockaddr_in6 in6;
+        struct sockaddr_un un;
+    } address;
+};
+
+bool
+tac_address_keep(struct tac_address *kept, const struct sockaddr *address,
+                 socklen_t len)
+{
+    if (address->sa_family == AF_INET) {
+        const struct sockaddr_in *in = (const struct sockaddr_in *)address;
+        kept->word = (uint64_t)in->sin_addr.s_addr << 32
+                     | (uint64_t)in->sin_port << 16 | 1;
+        return true;
+    }
+    size_t offset = offsetof(struct address_copy, address);
+    struct address_copy *copy = PyMem_Malloc(offset + len);
+    if (copy == NULL) {
+        return false;
+    }
+    copy->len = len;
+    memcpy((char *)copy + offset, address, len);
+    kept->word = (uintptr_t)copy;
+    return true;
+}
+
+static struct address_copy *
+address_copy_of(const struct tac_address *kept)
+{
+    return (struct address_copy *)(uintptr_t)kept->word;
+}
+
+void
+tac_address_forget(struct tac_address *kept)
+{
+    if ((kept->word & 1) == 0) {
+        PyMem_Free(address_copy_of(kept));
+    }
+    kept->word = 0;
+}
+
+PyObject *
+tac_address_kept_object(const struct tac_address *kept)
+{
+    if (kept->word == 0) {
+        Py_RETURN_NONE;
+    }
+    if (kept->word & 1) {
+        struct sockaddr_in in = {
+            .sin_family = AF_INET,
+            .sin_addr.s_addr = (in_addr_t)(kept->word >> 32),
+            .sin_port = (in_port_t)(kept->word >> 16),
+        };
+        return address_of_ipv4(&in);
+    }
+    const struct address_copy *copy = address_copy_of(kept);
+    return tac_address_object(&copy->address.any, copy->len);
+}

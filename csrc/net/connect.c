@@ -371,8 +371,7 @@ connect_transport_function(PyObject *module, PyObject *const *args,
     };
     c->fd = -1;
     if (tac_stream_start(state, transport, &spec) < 0
-        || tac_stream_keep_peer(state, transport, address, c->address_len)
-               < 0)
+        || tac_stream_keep_peer(transport, address, c->address_len) < 0)
     {
         PyObject *exc = PyErr_GetRaisedException();
         Py_DECREF(transport);

@@ -101,7 +101,7 @@ listener_connect(TacListener *listener, int fd, const struct sockaddr *peer,
         };
         rc = tac_stream_start(listener->state, transport, &spec);
         if (rc == 0) {
-            rc = tac_stream_keep_peer(listener->state, transport, peer, len);
+            rc = tac_stream_keep_peer(transport, peer, len);
         }
     }
     if (rc < 0) {

@@ -6,7 +6,6 @@
 #include "net/server.h"
 
 #include <netinet/tcp.h>
-#include <string.h>
 #include <unistd.h>
 
 static int
@@ -72,6 +71,13 @@ stream_drop(TacTransport *t)
     tac_outbuf_clear(&((TacStream *)t)->out);
 }
 
+static void
+stream_free(TacTransport *t)
+{
+    tac_address_forget(&((TacStream *)t)->peer);
+    tac_address_forget(&((TacStream *)t)->own);
+}
+
 static int
 stream_traverse(TacTransport *t, visitproc visit, void *arg)
 {
@@ -112,26 +118,22 @@ stream_set_protocol(TacTransport *t, PyObject *protocol)
 }
 
 /* The addresses of a socket that nobody asked for, which a closed one could
- * not tell, as long as they fit.  1 if they are kept, 0 if not. */
+ * not tell.  1 if they are kept, 0 if not. */
 static int
 stream_keep_names(TacTransport *t)
 {
     TacStream *s = (TacStream *)t;
-    if (t->sock != NULL || s->peer_len == 0 || s->own_len != 0
-        || s->peer.sin6_family == AF_UNIX)
+    if (t->sock != NULL || !tac_address_is_kept(&s->peer)
+        || tac_address_is_kept(&s->own))
     {
         return 0;
     }
     struct sockaddr_storage name;
+    struct sockaddr *address = (struct sockaddr *)&name;
     socklen_t len = sizeof(name);
-    if (getsockname(t->fd, (struct sockaddr *)&name, &len) < 0
-        || len > sizeof(s->own))
-    {
-        return 0;
-    }
-    memcpy(&s->own, &name, len);
-    s->own_len = len;
-    return 1;
+    return getsockname(t->fd, address, &len) == 0
+           && tac_address_is_known(address)
+           && tac_address_keep(&s->own, address, len);
 }
 
 #if PY_VERSION_HEX >= 0x030C0000
@@ -148,6 +150,7 @@ static const struct tac_transport_kind stream_kind = {
     .write_method = STREAM_WRITE_METHOD,
     .flush = tac_stream_on_flush,
     .drop = stream_drop,
+    .free = stream_free,
     .traverse = stream_traverse,
     .clear = stream_clear,
     .size = stream_size,
@@ -213,38 +216,19 @@ PyObject *
 tac_stream_allocate(TacState *state)
 {
     PyTypeObject *type = state->stream_transport_type;
-    PyObject *transport = type->tp_alloc(type, 0);
-    PyObject *extra = transport == NULL ? NULL : PyDict_New();
-    if (extra == NULL
-        || PyObject_SetAttr(transport, state->str__extra, extra) < 0)
-    {
-        Py_CLEAR(transport);
-    }
-    Py_XDECREF(extra);
-    return transport;
+    return type->tp_alloc(type, 0);
 }
 
-/* The address goes into the transport's own memory if it fits there. */
 int
-tac_stream_keep_peer(TacState *state, PyObject *transport,
-                     const struct sockaddr *peer, socklen_t len)
+tac_stream_keep_peer(PyObject *transport, const struct sockaddr *peer,
+                     socklen_t len)
 {
     TacStream *s = (TacStream *)tac_transport_of(transport);
-    if (len <= sizeof(s->peer)) {
-        memcpy(&s->peer, peer, len);
-        s->peer_len = len;
-        return 0;
+    if (len != 0 && tac_address_is_known(peer)
+        && !tac_address_keep(&s->peer, peer, len))
+    {
+        PyErr_NoMemory();
+        return -1;
     }
-    if (!tac_address_is_known(peer)) {
-        return 0;
-    }
-    PyObject *address = tac_address_object(peer, len);
-    PyObject *extra = address == NULL
-                          ? NULL
-                          : PyObject_GetAttr(transport, state->str__extra);
-    int rc = extra == NULL ? -1
-                           : PyDict_SetItemString(extra, "peername", address);
-    Py_XDECREF(extra);
-    Py_XDECREF(address);
-    return rc;
+    return 0;
 }

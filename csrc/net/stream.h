@@ -8,10 +8,9 @@
 #ifndef TAC_NET_STREAM_H
 #define TAC_NET_STREAM_H
 
+#include "net/address.h"
 #include "net/outbuf.h"
 #include "net/transport.h"
-
-#include <netinet/in.h>
 
 typedef struct TacStream {
     TacTransport base;
@@ -19,10 +18,9 @@ typedef struct TacStream {
     PyObject *empty_waiter;   /* owned: sendfile's Future, or NULL */
     PyObject *sending;        /* owned: the Task of a native one, or NULL */
     struct tac_outbuf out;
-    struct sockaddr_in6 peer; /* where it is connected to; see `peer_len` */
-    struct sockaddr_in6 own;  /* kept when the socket is closed */
-    socklen_t peer_len;       /* 0: ask the socket */
-    socklen_t own_len;        /* likewise */
+    struct tac_address peer;  /* where it is connected to; else ask the
+                                 socket */
+    struct tac_address own;   /* kept when the socket is closed; likewise */
     int expected;             /* bytes of the last read; 0: few */
     bool eof;                 /* write_eof() was called */
     bool buffered;            /* the protocol is a BufferedProtocol */
@@ -33,14 +31,14 @@ typedef struct TacStream {
 int tac_stream_start(TacState *state, PyObject *transport,
                      const struct tac_transport_spec *spec);
 
-/* A transport with nothing in it but its `extra`.  Returns: new ref |
- * NULL+exc. */
+/* A transport with nothing in it.  Returns: new ref | NULL with
+ * MemoryError. */
 PyObject *tac_stream_allocate(TacState *state);
 
-/* Note what a started transport is connected to.  0, or -1 with an
- * exception. */
-int tac_stream_keep_peer(TacState *state, PyObject *transport,
-                         const struct sockaddr *peer, socklen_t len);
+/* Note what a started transport is connected to.  0, or -1 with
+ * MemoryError. */
+int tac_stream_keep_peer(PyObject *transport, const struct sockaddr *peer,
+                         socklen_t len);
 
 /* Reading (stream_read.c), the event. */
 int tac_stream_on_readable(TacTransport *t);

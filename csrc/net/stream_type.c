@@ -3,7 +3,6 @@
 
 #include "base/args.h"
 #include "base/compat.h"
-#include "net/address.h"
 #include "net/transport_type.h"
 
 static TacStream *
@@ -80,8 +79,8 @@ stream_own_address(PyObject *transport, PyObject *noargs)
     if (s == NULL) {
         return NULL;
     }
-    if (s->own_len != 0) {
-        return tac_address_object((struct sockaddr *)&s->own, s->own_len);
+    if (tac_address_is_kept(&s->own)) {
+        return tac_address_kept_object(&s->own);
     }
     struct sockaddr_storage name;
     socklen_t len = sizeof(name);
@@ -102,11 +101,7 @@ stream_peer_address(PyObject *transport, PyObject *noargs)
     if (s == NULL) {
         return NULL;
     }
-    const struct sockaddr *peer = (const struct sockaddr *)&s->peer;
-    if (s->peer_len == 0 || !tac_address_is_known(peer)) {
-        Py_RETURN_NONE;
-    }
-    return tac_address_object(peer, s->peer_len);
+    return tac_address_kept_object(&s->peer);
 }
 
 static PyObject *

@@ -79,6 +79,8 @@ struct tac_transport_kind {
     tac_transport_fn resumed; /* reading was, after a pause; or NULL */
     /* Forget what waits to be sent or to be told.  Python code: none. */
     void (*drop)(TacTransport *t);
+    /* The transport dies: free what else it has.  Python code: none. */
+    void (*free)(TacTransport *t); /* or NULL */
     /* What the kind's own members own, as tp_traverse and tp_clear. */
     int (*traverse)(TacTransport *t, visitproc visit, void *arg); /* or NULL */
     void (*clear)(TacTransport *t);                               /* or NULL */

@@ -444,6 +444,9 @@ transport_tp_dealloc(TacTransport *t)
         (void)close(t->fd);
     }
     t->kind->drop(t);
+    if (t->kind->free != NULL) {
+        t->kind->free(t);
+    }
     t->state->counts.transports--;
     type->tp_free(t);
     Py_DECREF(type);
