@@ -81,7 +81,7 @@ static const struct tac_task_ops reader_writer_ops = {
 /* In a libev callback: no Python code.  Should memory run out, the next poll
  * reports the fd again. */
 static void
-reader_on_ready(struct tac_watch *watch, int error)
+reader_on_ready(struct tac_watch *watch, int events, int error)
 {
     TacFdWatch *fdw = tac_list_entry(watch, TacFdWatch, watch);
     if (error != 0 || fdw->handle == NULL) {
@@ -125,7 +125,8 @@ reader_table(TacLoop *loop, enum tac_watch_events events)
 static int
 reader_stop(TacFdWatch *fdw)
 {
-    if (tac_poller_is_open(fdw->watch.poller)) { /* a crashed run's is not */
+    if (tac_poller_is_open(tac_watch_poller(&fdw->watch))) {
+        /* A crashed run's is not. */
         tac_watch_disarm(&fdw->watch);
     }
     TacHandle *handle = fdw->handle;

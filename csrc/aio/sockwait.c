@@ -40,7 +40,7 @@ sockwait_wake_first(struct tac_sock_side *side)
 /* In a libev callback: no Python code.  Should memory run out, the next poll
  * reports the socket again. */
 static void
-sockwait_on_ready(struct tac_watch *watch, int error)
+sockwait_on_ready(struct tac_watch *watch, int events, int error)
 {
     struct tac_sock_side *side =
         tac_list_entry(watch, struct tac_sock_side, watch);
@@ -121,7 +121,7 @@ tac_sockwait_end(struct tac_sock_wait *wait)
     }
     sockwait_unlink(wait);
     if (tac_list_is_empty(&side->waits)
-        && tac_poller_is_open(side->watch.poller))
+        && tac_poller_is_open(tac_watch_poller(&side->watch)))
     {
         tac_watch_disarm(&side->watch);
     }
@@ -139,7 +139,7 @@ tac_sockwait_drop_all(struct tac_sock_table *table)
         if (side == NULL) {
             continue;
         }
-        if (tac_poller_is_open(side->watch.poller)) {
+        if (tac_poller_is_open(tac_watch_poller(&side->watch))) {
             tac_watch_disarm(&side->watch);
         }
         while (!tac_list_is_empty(&side->waits)) {

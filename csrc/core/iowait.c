@@ -42,7 +42,7 @@ tac_iowait_fini(struct tac_iowait *iowait)
         if (entry == NULL) {
             continue;
         }
-        if (entry->read.poller->loop != NULL) {
+        if (tac_poller_is_open(tac_watch_poller(&entry->read))) {
             tac_watch_disarm(&entry->read);
             tac_watch_disarm(&entry->write);
         }
@@ -72,7 +72,7 @@ iowait_fire(struct tac_io_entry *entry, struct tac_watch *watch,
 }
 
 static void
-iowait_on_read(struct tac_watch *watch, int error)
+iowait_on_read(struct tac_watch *watch, int events, int error)
 {
     struct tac_io_entry *entry =
         tac_list_entry(watch, struct tac_io_entry, read);
@@ -80,7 +80,7 @@ iowait_on_read(struct tac_watch *watch, int error)
 }
 
 static void
-iowait_on_write(struct tac_watch *watch, int error)
+iowait_on_write(struct tac_watch *watch, int events, int error)
 {
     struct tac_io_entry *entry =
         tac_list_entry(watch, struct tac_io_entry, write);
@@ -212,7 +212,9 @@ iowait_unlink_slot(TacTrap *trap, TacTrap **slot, struct tac_watch *watch,
     if (*slot == trap) {
         *slot = NULL;
         (*count)--;
-        if (trap->phase == IOWAIT_WAITS && watch->poller->loop != NULL) {
+        if (trap->phase == IOWAIT_WAITS
+            && tac_poller_is_open(tac_watch_poller(watch)))
+        {
             tac_watch_disarm(watch);
         }
     }

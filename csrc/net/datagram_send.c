@@ -297,7 +297,7 @@ static int
 send_wait(TacDatagram *d)
 {
     TacTransport *t = &d->base;
-    if (d->out.len == 0 || tac_watch_is_armed(&t->writer)) {
+    if (d->out.len == 0 || tac_transport_writes(t)) {
         return 0;
     }
     int fd = tac_transport_fd(t);
@@ -306,7 +306,7 @@ send_wait(TacDatagram *d)
         tac_datagram_clear_queue(&d->out); /* nobody will ask for it */
         return 0;
     }
-    tac_watch_arm(&t->writer, fd, TAC_WATCH_WRITE);
+    tac_transport_arm(t, fd, TAC_WATCH_WRITE);
     tac_transport_update_held(t);
     return 0;
 }
@@ -373,7 +373,7 @@ tac_datagram_on_flush(TacTransport *t)
 {
     TacDatagram *d = (TacDatagram *)t;
     tac_list_unlink(&t->flush.node);
-    if (tac_watch_is_armed(&t->writer)) {
+    if (tac_transport_writes(t)) {
         return 0;
     }
     while (d->out.len != 0) {
@@ -415,7 +415,7 @@ tac_datagram_on_writable(TacTransport *t)
     if (d->out.len != 0) {
         return 0;
     }
-    tac_transport_disarm(&t->writer);
+    tac_transport_disarm(t, TAC_WATCH_WRITE);
     if (!t->closing || t->conn_lost != 0) {
         return 0;
     }

@@ -28,8 +28,7 @@ tac_pipe_close(TacPipe *p, PyObject *exc)
     }
     t->closing = true;
     t->conn_lost = 1;
-    tac_transport_disarm(&t->reader);
-    tac_transport_disarm(&t->writer);
+    tac_transport_disarm(t, TAC_TRANSPORT_BOTH);
     tac_list_unlink(&t->flush.node);
     tac_outbuf_clear(&p->out);
     int rc = tac_transport_schedule_lost(t, exc);
@@ -105,7 +104,7 @@ pipe_on_eof(TacTransport *t)
     PyObject *protocol = t->protocol == NULL ? Py_None : t->protocol;
     PyObject *eof = PyObject_GetAttr(protocol, t->state->str_eof_received);
     t->closing = true;
-    tac_transport_disarm(&t->reader);
+    tac_transport_disarm(t, TAC_WATCH_READ);
     int rc = eof == NULL ? -1 : tac_transport_call_soon(t, eof, NULL);
     Py_XDECREF(eof);
     if (rc == 0) {
@@ -224,7 +223,7 @@ static int
 pipe_write_failed(TacPipe *p)
 {
     tac_outbuf_clear(&p->out);
-    tac_transport_disarm(&p->base.writer);
+    tac_transport_disarm(&p->base, TAC_WATCH_WRITE);
     p->vain++;
     return tac_transport_fatal(&p->base,
                                "Fatal write error on pipe transport");
@@ -234,10 +233,10 @@ static void
 pipe_wait(TacPipe *p)
 {
     TacTransport *t = &p->base;
-    if (!tac_outbuf_is_empty(&p->out) && !tac_watch_is_armed(&t->writer)
+    if (!tac_outbuf_is_empty(&p->out) && !tac_transport_writes(t)
         && tac_list_is_linked(&t->member.node))
     {
-        tac_watch_arm(&t->writer, t->fd, TAC_WATCH_WRITE);
+        tac_transport_arm(t, t->fd, TAC_WATCH_WRITE);
     }
 }
 
@@ -246,7 +245,7 @@ pipe_on_flush(TacTransport *t)
 {
     TacPipe *p = (TacPipe *)t;
     tac_list_unlink(&t->flush.node);
-    if (tac_watch_is_armed(&t->writer) || tac_outbuf_is_empty(&p->out)) {
+    if (tac_transport_writes(t) || tac_outbuf_is_empty(&p->out)) {
         return 0;
     }
     if (pipe_drain(p) < 0) {
@@ -266,14 +265,14 @@ pipe_on_writable(TacTransport *t)
     if (!tac_outbuf_is_empty(&p->out)) {
         return 0;
     }
-    tac_transport_disarm(&t->writer);
+    tac_transport_disarm(t, TAC_WATCH_WRITE);
     if (tac_transport_maybe_resume(t) < 0) { /* may write again */
         return -1;
     }
     if (!t->closing || t->conn_lost != 0) {
         return 0;
     }
-    tac_transport_disarm(&t->reader);
+    tac_transport_disarm(t, TAC_WATCH_READ);
     return tac_transport_lose_at_once(t, "_write_ready");
 }
 
@@ -327,7 +326,7 @@ static int
 pipe_settle(TacPipe *p)
 {
     TacTransport *t = &p->base;
-    if (!tac_watch_is_armed(&t->writer)
+    if (!tac_transport_writes(t)
         && (p->out.size >= PIPE_FLUSH_BYTES || p->out.size > t->high_bytes
             || !tac_list_is_linked(&t->flush.node)))
     {

@@ -5,6 +5,7 @@
 #include "net/address.h"
 #include "net/server.h"
 
+#include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <unistd.h>
 

@@ -107,7 +107,7 @@ write_failed(TacStream *s)
 static int
 write_wait(TacStream *s)
 {
-    if (tac_outbuf_is_empty(&s->out) || tac_watch_is_armed(&s->base.writer)
+    if (tac_outbuf_is_empty(&s->out) || tac_transport_writes(&s->base)
         || !tac_list_is_linked(&s->base.member.node))
     {
         return 0;
@@ -117,7 +117,7 @@ write_wait(TacStream *s)
         PyErr_SetFromErrno(PyExc_OSError);
         return write_failed(s);
     }
-    tac_watch_arm(&s->base.writer, fd, TAC_WATCH_WRITE);
+    tac_transport_arm(&s->base, fd, TAC_WATCH_WRITE);
     return 0;
 }
 
@@ -126,7 +126,7 @@ static int
 write_flush(TacStream *s)
 {
     tac_list_unlink(&s->base.flush.node);
-    if (tac_watch_is_armed(&s->base.writer) || tac_outbuf_is_empty(&s->out)) {
+    if (tac_transport_writes(&s->base) || tac_outbuf_is_empty(&s->out)) {
         return 0;
     }
     return write_drain(s) < 0 ? write_failed(s) : write_wait(s);
@@ -168,9 +168,7 @@ write_set_waiter(TacStream *s, PyObject *name, PyObject *value)
 static int
 write_all_sent(TacStream *s)
 {
-    if (tac_watch_is_armed(&s->base.writer)) {
-        tac_watch_disarm(&s->base.writer);
-    }
+    tac_transport_disarm(&s->base, TAC_WATCH_WRITE);
     if (write_set_waiter(s, s->base.state->str_set_result, Py_None) < 0) {
         return tac_transport_report(&s->base, "Exception in callback");
     }
@@ -269,7 +267,7 @@ write_queue(TacStream *s, PyObject *data)
 static int
 write_settle(TacStream *s)
 {
-    if (!tac_watch_is_armed(&s->base.writer) && !tac_outbuf_is_empty(&s->out)
+    if (!tac_transport_writes(&s->base) && !tac_outbuf_is_empty(&s->out)
         && (s->out.size >= WRITE_FLUSH_BYTES
             || s->out.size > s->base.high_bytes
             || !tac_runner_defer(s->base.loop->runner, &s->base.flush))

@@ -72,10 +72,26 @@ transport_member_traverse(struct tac_loop_member *member, visitproc visit,
 }
 
 void
-tac_transport_disarm(struct tac_watch *watch)
+tac_transport_arm(TacTransport *t, int fd, enum tac_watch_events event)
 {
-    if (watch->poller != NULL && tac_poller_is_open(watch->poller)) {
-        tac_watch_disarm(watch); /* a crashed run's is not open */
+    tac_watch_arm(&t->watch, fd, tac_watch_events(&t->watch) | event);
+}
+
+void
+tac_transport_disarm(TacTransport *t, int events)
+{
+    struct tac_watch *watch = &t->watch;
+    struct tac_poller *poller = tac_watch_poller(watch);
+    if (poller == NULL || !tac_poller_is_open(poller)) {
+        return; /* a crashed run's is not open */
+    }
+    int armed = tac_watch_events(watch);
+    int left = armed & ~events;
+    if (left == 0) {
+        tac_watch_disarm(watch);
+    }
+    else if (left != armed) {
+        tac_watch_arm(watch, watch->io.fd, left);
     }
 }
 
@@ -85,8 +101,7 @@ transport_member_drop(struct tac_loop_member *member)
     TacTransport *t = transport_of_member(member);
     tac_list_unlink(&member->node);
     tac_member_leave(t->loop, member, t->shown_fd);
-    tac_transport_disarm(&t->reader);
-    tac_transport_disarm(&t->writer);
+    tac_transport_disarm(t, TAC_TRANSPORT_BOTH);
     tac_list_unlink(&t->flush.node);
     tac_ctask_unlink(&t->task);
     tac_transport_update_held(t);
@@ -97,8 +112,8 @@ transport_member_watched(struct tac_loop_member *member, int *fd)
 {
     const TacTransport *t = transport_of_member(member);
     *fd = t->shown_fd;
-    return (tac_watch_is_armed(&t->reader) ? TAC_MEMBER_READS : 0)
-           | (tac_watch_is_armed(&t->writer) ? TAC_MEMBER_WRITES : 0);
+    return (tac_transport_reads(t) ? TAC_MEMBER_READS : 0)
+           | (tac_transport_writes(t) ? TAC_MEMBER_WRITES : 0);
 }
 
 static bool
@@ -125,8 +140,7 @@ void
 tac_transport_update_held(TacTransport *t)
 {
     bool hold = tac_list_is_linked(&t->member.node)
-                && (tac_watch_is_armed(&t->reader)
-                    || tac_watch_is_armed(&t->writer)
+                && (tac_watch_is_armed(&t->watch)
                     || tac_list_is_linked(&t->flush.node));
     if (hold == t->held || t->transport == NULL) {
         return;
@@ -163,17 +177,16 @@ tac_transport_call_soon(TacTransport *t, PyObject *callback, PyObject *arg)
         PyErr_SetString(PyExc_RuntimeError, "the transport is closed");
         return -1;
     }
-    PyObject *args[] = {(PyObject *)t->loop, callback, arg,
-                        t->given_context};
+    PyObject *args[] = {(PyObject *)t->loop, callback, arg, t->context};
     Py_ssize_t nargs = 3;
     if (arg == NULL) {
         nargs = 2;
-        args[2] = t->given_context;
+        args[2] = t->context;
     }
     PyObject *result = PyObject_VectorcallMethod(
         t->state->str_call_soon, args,
         (size_t)nargs | PY_VECTORCALL_ARGUMENTS_OFFSET,
-        t->given_context == NULL ? NULL : t->state->context_kwnames);
+        t->context_given ? t->state->context_kwnames : NULL);
     Py_XDECREF(result);
     return result == NULL ? -1 : 0;
 }
@@ -314,7 +327,7 @@ transport_on_read_item(PyObject *transport)
         return 0; /* the collector has been there */
     }
     t->read_queued = false;
-    if (!tac_watch_is_armed(&t->reader) || t->conn_lost != 0) {
+    if (!tac_transport_reads(t) || t->conn_lost != 0) {
         return 0; /* paused or closed meanwhile */
     }
     return tac_transport_run_in(t, t->context, t->kind->read);
@@ -328,7 +341,7 @@ transport_on_write_item(PyObject *transport)
         return 0;
     }
     t->write_queued = false;
-    if (!tac_watch_is_armed(&t->writer) || t->conn_lost != 0) {
+    if (!tac_transport_writes(t) || t->conn_lost != 0) {
         return 0;
     }
     Py_INCREF(t);
@@ -343,11 +356,11 @@ transport_on_write_item(PyObject *transport)
 /* In a libev callback: no Python code.  Should memory run out, the next poll
  * reports the fd again. */
 static void
-transport_on_event(TacTransport *t, int error, bool *queued, tac_ring_fn fn,
+transport_on_event(TacTransport *t, bool *queued, tac_ring_fn fn,
                    const char *method)
 {
-    if (error != 0 || *queued) {
-        return; /* closed behind our back: silent until it is removed */
+    if (*queued) {
+        return;
     }
     struct tac_ring_item item = {
         .object = t->transport, /* armed: so it is held */
@@ -365,20 +378,19 @@ transport_on_event(TacTransport *t, int error, bool *queued, tac_ring_fn fn,
     }
 }
 
+/* An fd that was closed behind our back is silent until it is removed. */
 static void
-transport_on_readable(struct tac_watch *watch, int error)
+transport_on_ready(struct tac_watch *watch, int events, int error)
 {
-    TacTransport *t = tac_list_entry(watch, TacTransport, reader);
-    transport_on_event(t, error, &t->read_queued, transport_on_read_item,
-                       "_read_ready");
-}
-
-static void
-transport_on_writable(struct tac_watch *watch, int error)
-{
-    TacTransport *t = tac_list_entry(watch, TacTransport, writer);
-    transport_on_event(t, error, &t->write_queued, transport_on_write_item,
-                       t->kind->write_method);
+    TacTransport *t = tac_list_entry(watch, TacTransport, watch);
+    if (events & TAC_WATCH_READ) {
+        transport_on_event(t, &t->read_queued, transport_on_read_item,
+                           "_read_ready");
+    }
+    if (events & TAC_WATCH_WRITE) {
+        transport_on_event(t, &t->write_queued, transport_on_write_item,
+                           t->kind->write_method);
+    }
 }
 
 int
@@ -496,7 +508,7 @@ transport_may_read(const TacTransport *t)
 {
     return !t->closing && !t->paused && !t->conn_lost
            && tac_list_is_linked(&t->member.node)
-           && !tac_watch_is_armed(&t->reader);
+           && !tac_transport_reads(t);
 }
 
 /* 0, or -1 with OSError. */
@@ -508,7 +520,7 @@ transport_arm_reader(TacTransport *t)
         PyErr_SetFromErrno(PyExc_OSError);
         return -1;
     }
-    tac_watch_arm(&t->reader, fd, TAC_WATCH_READ);
+    tac_transport_arm(t, fd, TAC_WATCH_READ);
     tac_transport_update_held(t);
     return 0;
 }
@@ -519,20 +531,20 @@ tac_transport_read_more(TacTransport *t)
     if (!transport_may_read(t)) {
         return 0;
     }
-    PyObject *context = t->given_context != NULL
-                            ? Py_NewRef(t->given_context)
-                            : PyContext_CopyCurrent();
-    if (context == NULL) {
-        return -1;
+    if (!t->context_given) {
+        PyObject *context = PyContext_CopyCurrent();
+        if (context == NULL) {
+            return -1;
+        }
+        Py_XSETREF(t->context, context);
     }
-    Py_XSETREF(t->context, context);
     return transport_arm_reader(t);
 }
 
 void
 tac_transport_read_no_more(TacTransport *t)
 {
-    tac_transport_disarm(&t->reader);
+    tac_transport_disarm(t, TAC_WATCH_READ);
     tac_transport_update_held(t);
 }
 
@@ -580,10 +592,10 @@ tac_transport_begin(TacTransport *t, PyObject *waiter)
         return rc;
     }
     PyObject *args[] = {(PyObject *)t->loop, state->aio_set_result, waiter,
-                        Py_None, t->given_context};
+                        Py_None, t->context};
     PyObject *result = PyObject_VectorcallMethod(
         state->str_call_soon, args, 4 | PY_VECTORCALL_ARGUMENTS_OFFSET,
-        t->given_context == NULL ? NULL : state->context_kwnames);
+        t->context_given ? state->context_kwnames : NULL);
     Py_XDECREF(result);
     return result == NULL ? -1 : 0;
 }
@@ -603,7 +615,6 @@ tac_transport_new(PyTypeObject *type, PyObject *transport,
         }
         return NULL;
     }
-    struct tac_poller *poller = &spec->loop->runner->poller;
     state->counts.transports++;
     state->counts.made[kind->made]++;
     t->state = state;
@@ -611,14 +622,15 @@ tac_transport_new(PyTypeObject *type, PyObject *transport,
     t->loop = (TacLoop *)Py_NewRef(spec->loop);
     t->transport = transport;
     t->sock = Py_XNewRef(spec->sock);
-    t->given_context = Py_XNewRef(spec->context);
+    t->context = Py_XNewRef(spec->context);
+    t->context_given = spec->context != NULL;
     t->fd = t->shown_fd = spec->fd;
     t->high_bytes = 64 * 1024;
     t->low_bytes = 16 * 1024;
     t->flush.run = transport_on_flush;
     t->member.ops = &transport_member_ops;
-    tac_watch_init(&t->reader, poller, transport_on_readable);
-    tac_watch_init(&t->writer, poller, transport_on_writable);
+    tac_watch_init(&t->watch, &spec->loop->runner->poller,
+                   transport_on_ready);
     TacTransport **slot = tac_transport_slot(transport);
     Py_XSETREF(*slot, t); /* takes the reference */
     return t;
@@ -630,8 +642,9 @@ tac_transport_enter(TacTransport *t, PyObject *protocol)
     tac_list_append(&t->loop->members, &t->member.node);
     tac_ctask_start(&t->task, &transport_task_ops, t->loop->runner,
                     t->loop->nursery);
-    t->context = t->given_context != NULL ? Py_NewRef(t->given_context)
-                                          : PyContext_CopyCurrent();
+    if (!t->context_given) {
+        t->context = PyContext_CopyCurrent();
+    }
     PyObject *result =
         t->context == NULL
             ? NULL
@@ -690,8 +703,7 @@ tac_transport_lose_at_once(TacTransport *t, const char *callback)
 static void
 transport_stop(TacTransport *t)
 {
-    tac_transport_disarm(&t->reader);
-    tac_transport_disarm(&t->writer);
+    tac_transport_disarm(t, TAC_TRANSPORT_BOTH);
     tac_list_unlink(&t->flush.node);
     t->kind->drop(t);
 }
@@ -706,11 +718,11 @@ tac_transport_close(TacTransport *t)
         return 0;
     }
     t->closing = true;
-    tac_transport_disarm(&t->reader);
+    tac_transport_disarm(t, TAC_WATCH_READ);
     int rc = 0;
     if (t->kind->size(t) == 0) {
         t->conn_lost++;
-        tac_transport_disarm(&t->writer);
+        tac_transport_disarm(t, TAC_WATCH_WRITE);
         rc = tac_transport_schedule_lost(t, NULL);
     }
     tac_transport_update_held(t);

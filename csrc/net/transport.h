@@ -13,11 +13,12 @@
  *                  CLOSING --all is sent, or dropped--> LOST
  *
  *   I1  `conn_lost` != 0  <=>  connection_lost() was called or is scheduled;
- *       neither watch is armed then, and nothing waits to be sent.
- *   I2  `held`  <=>  a watch is armed or a flush is put off: then the loop
+ *       the watch is not armed then, and nothing waits to be sent.
+ *   I2  `held`  <=>  the watch is armed or a flush is put off: then the loop
  *       owns a reference to the transport, as a reader's handle would.
- *   I3  the writer is armed  =>  something waits for the kernel to take it;
- *       what is new waits behind it.  Else what waits, waits for the flush.
+ *   I3  it is armed for writing  =>  something waits for the kernel to take
+ *       it; what is new waits behind that.  Else what waits, waits for the
+ *       flush.
  *
  * What a turn writes is sent at the end of its batch, in one system call, a
  * stream's answer at the end of the callback that was told of what it read.
@@ -49,10 +50,10 @@ typedef struct TacTransport {
     PyObject *sock;         /* owned: a socket.socket; NULL: none was asked
                                for yet, and `fd` is ours, or it is closed */
     PyObject *context;      /* owned: what the events' callbacks run in */
-    PyObject *given_context; /* owned or NULL: for all callbacks instead */
-    PyObject *high, *low;   /* owned: the water marks as they were given */
+    PyObject *odd_marks;    /* owned or NULL: a pair of the water marks as
+                               they were given; None: an int, see below */
     Py_ssize_t high_bytes, low_bytes; /* the same, for comparing */
-    struct tac_watch reader, writer;
+    struct tac_watch watch; /* of `fd`, for both directions */
     struct tac_loop_member member;
     struct tac_deferred flush;
     struct tac_task task;
@@ -60,6 +61,7 @@ typedef struct TacTransport {
     int shown_fd;           /* the same, also afterwards */
     unsigned conn_lost;     /* I1; counts the writes in vain after that */
     bool held;              /* I2 */
+    bool context_given;     /* `context` was, for all callbacks */
     bool closing;
     bool paused;            /* by pause_reading() */
     bool protocol_paused;   /* was told to pause_writing() */
@@ -74,7 +76,7 @@ struct tac_transport_kind {
     const char *name;       /* of the type, in messages */
     enum tac_made made;     /* what it is counted as */
     tac_transport_fn read;  /* the fd can be read from */
-    tac_transport_fn write; /* it can be written to, and the writer is armed */
+    tac_transport_fn write; /* it can be written to, and is armed for that */
     tac_transport_fn flush; /* send what waits for the end of the batch */
     tac_transport_fn resumed; /* reading was, after a pause; or NULL */
     /* Forget what waits to be sent or to be told.  Python code: none. */
@@ -153,7 +155,27 @@ int tac_transport_begin(TacTransport *t, PyObject *waiter);
 /* One that could not begin is closed without a word; what is raised stays. */
 void tac_transport_undo(TacTransport *t);
 
-/* Let the reader be armed exactly if the program wants to read. */
+/* Is it armed for reading, for writing? */
+static inline bool
+tac_transport_reads(const TacTransport *t)
+{
+    return (tac_watch_events(&t->watch) & TAC_WATCH_READ) != 0;
+}
+
+static inline bool
+tac_transport_writes(const TacTransport *t)
+{
+    return (tac_watch_events(&t->watch) & TAC_WATCH_WRITE) != 0;
+}
+
+/* Arm it for one more event, also where it is for that already; for some less,
+ * also where the run has crashed.  Python code: none. */
+void tac_transport_arm(TacTransport *t, int fd, enum tac_watch_events event);
+void tac_transport_disarm(TacTransport *t, int events);
+
+#define TAC_TRANSPORT_BOTH (TAC_WATCH_READ | TAC_WATCH_WRITE)
+
+/* Let it be armed for reading exactly if the program wants to read. */
 int tac_transport_read_more(TacTransport *t);
 void tac_transport_read_no_more(TacTransport *t);
 
@@ -162,9 +184,6 @@ int tac_transport_queue_read(TacTransport *t);
 
 /* See to I2.  Python code: dealloc of the transport. */
 void tac_transport_update_held(TacTransport *t);
-
-/* Disarm, also where the run has crashed.  Python code: none. */
-void tac_transport_disarm(struct tac_watch *watch);
 
 /* The fd to use now; or -1, with errno EBADF. */
 int tac_transport_fd(const TacTransport *t);

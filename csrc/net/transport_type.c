@@ -309,6 +309,61 @@ tac_transport_set_flag(PyObject *self, PyObject *value, void *closure)
 
 /* The water marks: any number, as the standard library's, which compares them
  * with a count of bytes.  The closure says whether it is the high one. */
+static PyObject *
+transport_odd_mark(const TacTransport *t, const void *closure)
+{
+    return t->odd_marks == NULL
+               ? Py_None
+               : PyTuple_GET_ITEM(t->odd_marks, closure == NULL);
+}
+
+/* As a count of bytes.  1; 0: it is none, but compares as that does; -1 with
+ * an exception. */
+static int
+transport_mark_bytes(PyObject *mark, Py_ssize_t *bytes)
+{
+    if (PyLong_CheckExact(mark)) {
+        *bytes = PyLong_AsSsize_t(mark);
+        if (*bytes != -1 || !PyErr_Occurred()) {
+            return 1;
+        }
+        PyErr_Clear();
+    }
+    double number = PyFloat_AsDouble(mark);
+    if (number == -1.0 && PyErr_Occurred()) {
+        if (!PyErr_ExceptionMatches(PyExc_OverflowError)) {
+            return -1;
+        }
+        PyErr_Clear();
+        number = Py_HUGE_VAL;
+    }
+    if (number < 0) {
+        *bytes = -1; /* no size is as small */
+    }
+    else {
+        *bytes = number < (double)PY_SSIZE_T_MAX ? (Py_ssize_t)number
+                                                 : PY_SSIZE_T_MAX;
+    }
+    return 0;
+}
+
+/* What is no count of bytes itself is shown again as it is (None: is one). */
+static int
+transport_keep_odd_mark(TacTransport *t, PyObject *mark, const void *closure)
+{
+    PyObject *other = transport_odd_mark(t, closure != NULL ? NULL : t);
+    PyObject *marks = NULL;
+    if (mark != Py_None || other != Py_None) {
+        marks = closure != NULL ? PyTuple_Pack(2, mark, other)
+                                : PyTuple_Pack(2, other, mark);
+        if (marks == NULL) {
+            return -1;
+        }
+    }
+    Py_XSETREF(t->odd_marks, marks);
+    return 0;
+}
+
 PyObject *
 tac_transport_get_mark(PyObject *self, void *closure)
 {
@@ -316,8 +371,8 @@ tac_transport_get_mark(PyObject *self, void *closure)
     if (t == NULL) {
         return NULL;
     }
-    PyObject *mark = closure != NULL ? t->high : t->low;
-    if (mark != NULL) {
+    PyObject *mark = transport_odd_mark(t, closure);
+    if (mark != Py_None) {
         return Py_NewRef(mark);
     }
     return PyLong_FromSsize_t(closure != NULL ? t->high_bytes
@@ -335,24 +390,14 @@ tac_transport_set_mark(PyObject *self, PyObject *value, void *closure)
         }
         return -1;
     }
-    double number = PyFloat_AsDouble(value);
-    if (number == -1.0 && PyErr_Occurred()) {
-        if (!PyErr_ExceptionMatches(PyExc_OverflowError)) {
-            return -1;
-        }
-        PyErr_Clear();
-        number = Py_HUGE_VAL;
+    Py_ssize_t bytes;
+    int plain = transport_mark_bytes(value, &bytes);
+    if (plain < 0
+        || transport_keep_odd_mark(t, plain ? Py_None : value, closure) < 0)
+    {
+        return -1;
     }
-    Py_ssize_t bytes = number < (double)PY_SSIZE_T_MAX ? (Py_ssize_t)number
-                                                       : PY_SSIZE_T_MAX;
-    if (closure != NULL) {
-        t->high_bytes = bytes;
-        Py_XSETREF(t->high, Py_NewRef(value));
-    }
-    else {
-        t->low_bytes = bytes;
-        Py_XSETREF(t->low, Py_NewRef(value));
-    }
+    *(closure != NULL ? &t->high_bytes : &t->low_bytes) = bytes;
     return 0;
 }
 
@@ -401,9 +446,7 @@ transport_tp_traverse(TacTransport *t, visitproc visit, void *arg)
     Py_VISIT(t->protocol);
     Py_VISIT(t->sock);
     Py_VISIT(t->context);
-    Py_VISIT(t->given_context);
-    Py_VISIT(t->high);
-    Py_VISIT(t->low);
+    Py_VISIT(t->odd_marks);
     Py_VISIT((PyObject *)t->task.parent_nursery);
     Py_VISIT((PyObject *)t->task.scope);
     return t->kind == NULL || t->kind->traverse == NULL
@@ -425,9 +468,7 @@ transport_tp_clear(TacTransport *t)
         Py_CLEAR(t->sock);
     }
     Py_CLEAR(t->context);
-    Py_CLEAR(t->given_context);
-    Py_CLEAR(t->high);
-    Py_CLEAR(t->low);
+    Py_CLEAR(t->odd_marks);
     if (t->kind->clear != NULL) {
         t->kind->clear(t);
     }

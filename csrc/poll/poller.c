@@ -56,14 +56,17 @@ poller_on_io(struct ev_loop *loop, ev_io *io, int revents)
 {
     struct tac_watch *watch =
         (struct tac_watch *)((char *)io - offsetof(struct tac_watch, io));
-    struct tac_poller *poller = watch->poller;
-    poller->events++;
+    poller_of(loop)->events++;
     if (!ev_is_active(io)) {
         tac_list_unlink(&watch->node);
     }
     /* On EV_ERROR libev has stopped the watcher; fd_kill is what feeds it,
      * and the kernel's own answer was EBADF in all cases but a lost one. */
-    watch->ready(watch, revents & EV_ERROR ? EBADF : 0);
+    if (revents & EV_ERROR) {
+        watch->ready(watch, 0, EBADF);
+        return;
+    }
+    watch->ready(watch, revents & (TAC_WATCH_READ | TAC_WATCH_WRITE), 0);
 }
 
 /* Somebody wrote bytes only to end the wait. */
@@ -194,7 +197,7 @@ poller_drop_fd(struct tac_poller *poller, int fd)
     while ((node = tac_list_pop_front(&dropped)) != NULL) {
         struct tac_watch *watch = tac_list_entry(node, struct tac_watch, node);
         poller->events++;
-        watch->ready(watch, EBADF);
+        watch->ready(watch, 0, EBADF);
     }
 }
 
@@ -381,28 +384,30 @@ tac_watch_init(struct tac_watch *watch, struct tac_poller *poller,
 {
     ev_io_init(&watch->io, poller_on_io, -1, 0);
     watch->node.next = watch->node.prev = NULL;
-    watch->poller = poller;
+    watch->io.data = poller;
     watch->ready = ready;
 }
 
 void
 tac_watch_arm(struct tac_watch *watch, int fd, enum tac_watch_events events)
 {
-    struct ev_loop *loop = watch->poller->loop;
+    struct tac_poller *poller = tac_watch_poller(watch);
+    struct ev_loop *loop = poller->loop;
     ev_io_stop(loop, &watch->io);
     ev_io_set(&watch->io, fd, events);
     ev_io_start(loop, &watch->io);
     tac_list_unlink(&watch->node);
-    tac_list_append(&watch->poller->armed, &watch->node);
-    poller_note_change(watch->poller, fd);
+    tac_list_append(&poller->armed, &watch->node);
+    poller_note_change(poller, fd);
 }
 
 void
 tac_watch_disarm(struct tac_watch *watch)
 {
     if (ev_is_active(&watch->io) || ev_is_pending(&watch->io)) {
-        ev_io_stop(watch->poller->loop, &watch->io);
-        poller_note_change(watch->poller, watch->io.fd);
+        struct tac_poller *poller = tac_watch_poller(watch);
+        ev_io_stop(poller->loop, &watch->io);
+        poller_note_change(poller, watch->io.fd);
     }
     tac_list_unlink(&watch->node);
 }

@@ -41,19 +41,20 @@ struct tac_poller {
 
 struct tac_watch;
 
-/* What a ready watch does.  `error` is 0, or an errno with which the kernel
- * refused the fd (the watch is disarmed then).  Must not run Python code. */
-typedef void (*tac_watch_fn)(struct tac_watch *watch, int error);
-
-enum tac_watch_events {
+enum tac_watch_events { /* a mask */
     TAC_WATCH_READ = EV_READ,
     TAC_WATCH_WRITE = EV_WRITE,
 };
 
+/* What a ready watch does: `events` of those it was armed for have come.
+ * `error` is 0, or an errno with which the kernel refused the fd (the watch is
+ * disarmed then).  Must not run Python code. */
+typedef void (*tac_watch_fn)(struct tac_watch *watch, int events, int error);
+
 struct tac_watch {
-    ev_io io;
-    struct tac_list node;      /* in poller->armed while armed */
-    struct tac_poller *poller; /* borrowed: outlives its armed watches */
+    ev_io io; /* its `data`: the poller, borrowed, which outlives its armed
+                 watches */
+    struct tac_list node; /* in poller->armed while armed */
     tac_watch_fn ready;
 };
 
@@ -111,8 +112,8 @@ const char *tac_poller_backend_name(const struct tac_poller *poller);
 void tac_watch_init(struct tac_watch *watch, struct tac_poller *poller,
                     tac_watch_fn ready);
 
-/* Watch `fd` until disarmed.  Arming anew also revives a number that was
- * closed and opened again. */
+/* Watch `fd` until disarmed, for these events and no others.  Arming anew also
+ * revives a number that was closed and opened again. */
 void tac_watch_arm(struct tac_watch *watch, int fd,
                    enum tac_watch_events events);
 
@@ -122,6 +123,22 @@ static inline bool
 tac_watch_is_armed(const struct tac_watch *watch)
 {
     return ev_is_active(&watch->io);
+}
+
+/* What it is armed for; 0: it is not. */
+static inline int
+tac_watch_events(const struct tac_watch *watch)
+{
+    return ev_is_active(&watch->io)
+               ? watch->io.events & (TAC_WATCH_READ | TAC_WATCH_WRITE)
+               : 0;
+}
+
+/* NULL: it was never initialised. */
+static inline struct tac_poller *
+tac_watch_poller(const struct tac_watch *watch)
+{
+    return watch->io.data;
 }
 
 /* Which socket a number stands for.  Of sockets alone the inode tells one
