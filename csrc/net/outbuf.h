@@ -1,9 +1,11 @@
 /* net/outbuf.h - bytes that a transport has accepted and not sent yet.
  *
  * A queue of bytes objects: those that write() got as bytes are kept, all else
- * is copied, for its owner may change it.
+ * is copied, for its owner may change it.  As a rule there is one at a time,
+ * and an idle transport has none: memory for a queue is there only while there
+ * are several.
  *
- * Owns: the array, and the bytes objects in it.
+ * Owns: the bytes objects, and the queue.
  * Threads: the loop's.   Python code run here: none (bytes have no finalizer).
  */
 #ifndef TAC_NET_OUTBUF_H
@@ -12,21 +14,19 @@
 #include "state.h"
 
 #include <stdbool.h>
+#include <stdint.h>
 #include <sys/uio.h>
 
 struct tac_outbuf {
-    PyObject **items;
-    Py_ssize_t head; /* index of the oldest */
-    Py_ssize_t len;  /* how many there are */
-    Py_ssize_t capacity;
-    Py_ssize_t sent; /* bytes of the oldest that are gone */
+    uintptr_t word;  /* 0: empty; odd: a pointer to the one bytes object; else
+                        to a queue (outbuf.c) */
     Py_ssize_t size; /* bytes that are left, of all */
 };
 
 static inline bool
 tac_outbuf_is_empty(const struct tac_outbuf *out)
 {
-    return out->len == 0;
+    return out->word == 0;
 }
 
 /* Append a bytes object that is not empty (stolen, also on failure).  0, or
@@ -41,11 +41,11 @@ int tac_outbuf_push_copy(struct tac_outbuf *out, TacState *state,
  * entries were filled. */
 int tac_outbuf_peek(const struct tac_outbuf *out, struct iovec *iov, int max);
 
-/* Drop the oldest `size` bytes: they were sent. */
+/* Drop the oldest `size` bytes: they were sent.  It is not empty. */
 void tac_outbuf_consume(struct tac_outbuf *out, TacState *state,
                         Py_ssize_t size);
 
-/* Drop all, and the array. */
+/* Drop all. */
 void tac_outbuf_clear(struct tac_outbuf *out);
 
 /* A list of what is left.  Returns: new ref | NULL+exc. */

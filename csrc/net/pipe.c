@@ -208,7 +208,7 @@ pipe_drain(TacPipe *p)
         if (sent < 0) {
             return -1;
         }
-        if (p->out.len == 0) {
+        if (tac_outbuf_is_empty(&p->out)) {
             break; /* another thread had the GIL, and closed it */
         }
         tac_outbuf_consume(&p->out, p->base.state, sent);

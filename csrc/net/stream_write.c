@@ -84,7 +84,7 @@ write_drain(TacStream *s)
         if (sent < 0) {
             return -1;
         }
-        if (s->out.len == 0) {
+        if (tac_outbuf_is_empty(&s->out)) {
             break; /* another thread had the GIL, and closed it */
         }
         tac_outbuf_consume(&s->out, s->base.state, sent);

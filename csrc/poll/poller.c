@@ -56,7 +56,8 @@ poller_on_io(struct ev_loop *loop, ev_io *io, int revents)
 {
     struct tac_watch *watch =
         (struct tac_watch *)((char *)io - offsetof(struct tac_watch, io));
-    poller_of(loop)->events++;
+    struct tac_poller *poller = tac_watch_poller(watch);
+    poller->events++;
     if (!ev_is_active(io)) {
         tac_list_unlink(&watch->node);
     }
