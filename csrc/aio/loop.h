@@ -53,7 +53,8 @@ typedef struct TacLoop {
     double resolution_s;       /* timers due within it fire early */
     double usual_resolution_s; /* as the constructor set it; 0: not yet */
     struct tac_list members; /* of tac_loop_member.node: transports */
-    struct tac_loop_member **by_fd; /* owned: those of sockets; or NULL */
+    uintptr_t *by_fd; /* owned: pointers to those of sockets; odd: it is not
+                         in loop._transports yet; or NULL */
     int by_fd_len;
     struct tac_list waits;  /* of TacTrap.node: Trio code waiting here */
     struct tac_list jobs;    /* of TacExecutorJob.node, waiting for a thread */

@@ -9,6 +9,15 @@
 #include "aio/loop.h"
 #include "base/compat.h"
 
+/* The lowest bit of an entry says that the dict does not know it. */
+static struct tac_loop_member *
+member_at(const TacLoop *loop, int fd)
+{
+    return fd >= 0 && fd < loop->by_fd_len
+               ? (struct tac_loop_member *)(loop->by_fd[fd] & ~(uintptr_t)1)
+               : NULL;
+}
+
 int
 tac_member_enter(TacLoop *loop, struct tac_loop_member *member, int fd)
 {
@@ -17,29 +26,26 @@ tac_member_enter(TacLoop *loop, struct tac_loop_member *member, int fd)
     }
     if (fd >= loop->by_fd_len) {
         int len = fd < 8 ? 16 : fd * 2;
-        struct tac_loop_member **larger =
-            PyMem_Resize(loop->by_fd, struct tac_loop_member *, len);
+        uintptr_t *larger = PyMem_Resize(loop->by_fd, uintptr_t, len);
         if (larger == NULL) {
             PyErr_NoMemory();
             return -1;
         }
         loop->by_fd = larger;
         for (int i = loop->by_fd_len; i < len; i++) {
-            larger[i] = NULL;
+            larger[i] = 0;
         }
         loop->by_fd_len = len;
     }
-    loop->by_fd[fd] = member;
-    member->is_new = true;
+    loop->by_fd[fd] = (uintptr_t)member | 1;
     return 0;
 }
 
 void
 tac_member_leave(TacLoop *loop, struct tac_loop_member *member, int fd)
 {
-    member->is_new = false;
-    if (fd >= 0 && fd < loop->by_fd_len && loop->by_fd[fd] == member) {
-        loop->by_fd[fd] = NULL;
+    if (member_at(loop, fd) == member) {
+        loop->by_fd[fd] = 0;
     }
 }
 
@@ -63,11 +69,9 @@ member_table_is_empty(TacLoop *loop)
 int
 tac_member_is_free(TacLoop *loop, int fd)
 {
-    if (fd >= 0 && fd < loop->by_fd_len) {
-        struct tac_loop_member *member = loop->by_fd[fd];
-        if (member != NULL && !member->ops->is_closing(member)) {
-            return 0;
-        }
+    struct tac_loop_member *member = member_at(loop, fd);
+    if (member != NULL && !member->ops->is_closing(member)) {
+        return 0;
     }
     int empty = member_table_is_empty(loop);
     if (empty < 0) { /* whatever it is, it is somebody else's */
@@ -107,10 +111,10 @@ tac_member_take_new(TacLoop *loop, PyObject *noargs)
 {
     PyObject *list = PyList_New(0);
     for (int fd = 0; list != NULL && fd < loop->by_fd_len; fd++) {
-        struct tac_loop_member *member = loop->by_fd[fd];
-        PyObject *object =
-            member == NULL || !member->is_new ? NULL
-                                              : member->ops->object(member);
+        struct tac_loop_member *member = member_at(loop, fd);
+        PyObject *object = (loop->by_fd[fd] & 1) == 0
+                               ? NULL
+                               : member->ops->object(member);
         if (object == NULL) {
             continue;
         }
@@ -119,7 +123,7 @@ tac_member_take_new(TacLoop *loop, PyObject *noargs)
             Py_CLEAR(list);
         }
         Py_XDECREF(row);
-        member->is_new = false;
+        loop->by_fd[fd] &= ~(uintptr_t)1;
     }
     return list;
 }

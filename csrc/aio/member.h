@@ -20,7 +20,6 @@ struct TacLoop;
 struct tac_loop_member {
     struct tac_list node; /* in loop->members */
     const struct tac_member_ops *ops;
-    bool is_new; /* in loop->by_fd, but not in loop._transports yet */
 };
 
 /* What a member waits for; the numbers are those of the module selectors. */
