@@ -440,9 +440,9 @@ loop_set_task_home(PyObject *module, PyObject *home)
         PyErr_SetString(PyExc_TypeError, "an event loop or None is needed");
         return NULL;
     }
-    PyObject *old = task->base.home;
-    task->base.home = home == Py_None ? NULL : Py_NewRef(home);
-    if (tac_host_enter_home(task->base.runner, task->base.home) < 0) {
+    PyObject *old = task->home;
+    task->home = home == Py_None ? NULL : Py_NewRef(home);
+    if (tac_host_enter_home(task->base.runner, task->home) < 0) {
         Py_XDECREF(old);
         return NULL;
     }

@@ -51,7 +51,6 @@ tac_ctask_unlink(struct tac_task *task)
     tac_list_unlink(&task->status_node);
     task->abortable = false;
     task->runner = NULL;
-    Py_CLEAR(task->home);
     Py_CLEAR(task->scope);
     Py_CLEAR(task->parent_nursery);
 }

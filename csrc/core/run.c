@@ -504,9 +504,9 @@ run_deferred(TacRunner *runner)
     PyObject *exc = PyErr_GetRaisedException(); /* of an early end */
     struct tac_list *node;
     while ((node = tac_list_pop_front(&runner->deferred)) != NULL) {
-        struct tac_deferred *deferred =
-            tac_list_entry(node, struct tac_deferred, node);
-        deferred->run(deferred);
+        struct tac_task *task =
+            tac_list_entry(node, struct tac_task, run_node);
+        task->ops->batch_end(task);
     }
     PyErr_SetRaisedException(exc);
 }

@@ -38,13 +38,6 @@ enum tac_turn {
 
 enum tac_idle { TAC_IDLE_NONE, TAC_IDLE_WAITER, TAC_IDLE_AUTOJUMP };
 
-/* What is put off to the end of the batch, so that it is done once for all
- * that the batch's steps asked for.  `run` cannot fail. */
-struct tac_deferred {
-    struct tac_list node; /* in runner->deferred while put off */
-    void (*run)(struct tac_deferred *deferred);
-};
-
 typedef struct TacRunner {
     PyObject_HEAD
     TacState *state;
@@ -55,7 +48,8 @@ typedef struct TacRunner {
     struct tac_list run_queue; /* of tac_task.run_node */
     struct tac_list batch;     /* of the same: what is left of this turn's.
                                 * Not on the C stack: greenlets move that */
-    struct tac_list deferred;  /* of tac_deferred.node: empty out of one */
+    struct tac_list deferred;  /* of the same, for ops->batch_end: empty out of
+                                * a batch */
     struct tac_task *current;  /* borrowed: the running task (I2) */
     double wait_s;             /* how long this turn may wait */
     enum tac_idle primed;      /* what its wait, if it is quiet, sets off */
@@ -131,13 +125,14 @@ enum tac_turn tac_runner_drive(TacRunner *runner);
  * entered. */
 enum tac_turn tac_runner_turn(TacRunner *runner, double limit_s);
 
-/* Put something off to the end of the batch that is going on; no-op when it
- * is already.  False: there is no batch, so do it at once. */
+/* Put what a task's ops->batch_end does off to the end of the batch that is
+ * going on, so that it is done once for all that the batch's steps asked for;
+ * no-op when it is already.  False: there is no batch, so do it at once. */
 static inline bool
-tac_runner_defer(TacRunner *runner, struct tac_deferred *deferred)
+tac_runner_defer(TacRunner *runner, struct tac_task *task)
 {
-    if (runner->in_batch && !tac_list_is_linked(&deferred->node)) {
-        tac_list_append(&runner->deferred, &deferred->node);
+    if (runner->in_batch && !tac_list_is_linked(&task->run_node)) {
+        tac_list_append(&runner->deferred, &task->run_node);
     }
     return runner->in_batch;
 }

@@ -120,7 +120,10 @@ spawn_home(TacRunner *runner, const struct tac_spawn *how)
     if (how->home != NULL) {
         return Py_NewRef(how->home);
     }
-    return runner->current == NULL ? NULL : Py_XNewRef(runner->current->home);
+    struct tac_task *current = runner->current;
+    return current == NULL || !tac_task_is_coroutine(current)
+               ? NULL
+               : Py_XNewRef(tac_task_of(current)->home);
 }
 
 /* A function's name can be looked up when somebody asks; of anything else
@@ -220,7 +223,7 @@ tac_task_spawn(TacRunner *runner, const struct tac_spawn *how)
     task->ki_protected = how->system;
     task->on_exit = how->on_exit;
     task->exit_data = Py_XNewRef(how->exit_data);
-    task->base.home = spawn_home(runner, how);
+    task->home = spawn_home(runner, how);
     if (spawn_start(runner, task, how) < 0) {
         Py_CLEAR(task);
     }

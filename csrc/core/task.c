@@ -410,7 +410,7 @@ static int
 task_enter_home(TacTask *task)
 {
     TacRunner *runner = task->base.runner;
-    PyObject *home = task->base.home;
+    PyObject *home = task->home;
     if (runner->enter_home == NULL) {
         return 0;
     }
@@ -493,7 +493,7 @@ task_drop_state(TacTask *task)
     Py_CLEAR(task->trap);
     Py_CLEAR(task->resume_value);
     Py_CLEAR(task->resume_error);
-    Py_CLEAR(task->base.home);
+    Py_CLEAR(task->home);
     task->base.abortable = false;
     tac_list_unlink(&task->base.run_node);
 }

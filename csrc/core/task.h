@@ -12,7 +12,8 @@
  *                      |               EXITED             |
  *                      +------- reschedule, abort --------+
  *
- *   I1  a task is in the run queue iff it is RUNNABLE (run_node linked).
+ *   I1  a task is in the run queue iff it is RUNNABLE (run_node linked; that
+ *       of a C task that is never runnable: see tac_runner_defer).
  *   I2  an exited task is in no list, and its runner is NULL.
  *   I3  a cancel is delivered at most once a park: `abortable` is true from
  *       the park until the first delivery or the wake-up.
@@ -60,6 +61,9 @@ struct tac_task_ops {
     PyObject *(*owner)(struct tac_task *task);
     /* Its Python face.  Returns: new ref | NULL+exc. */
     PyObject *(*object)(struct tac_task *task);
+    /* Do what it has put off to the end of a batch; NULL: it never does.  A
+     * task with it is never runnable.  Cannot fail. */
+    void (*batch_end)(struct tac_task *task);
     /* The library whose flavour the steps are of, for sniffio: where TacState
      * has its name; 0: none. */
     size_t library;
@@ -69,7 +73,7 @@ struct tac_task_ops {
 };
 
 struct tac_task {
-    struct tac_list run_node;     /* linked iff RUNNABLE (I1) */
+    struct tac_list run_node;     /* linked iff RUNNABLE, or put off (I1) */
     struct tac_list runner_node;  /* in runner->tasks till exit */
     struct tac_list sibling_node; /* in parent_nursery->children */
     struct tac_list status_node;  /* in scope->tasks */
@@ -77,7 +81,6 @@ struct tac_task {
     struct TacRunner *runner;          /* borrowed; NULL after exit (I2) */
     struct TacNursery *parent_nursery; /* owned; NULL for init */
     struct TacScope *scope; /* owned: the innermost cancel scope */
-    PyObject *home; /* owned, opaque to the core: see runner->enter_home */
     PyObject *face; /* borrowed: a C task's NativeTask, while it lives */
     bool abortable; /* I3 */
 };
@@ -101,6 +104,7 @@ typedef struct TacTask {
     PyObject *coro;    /* owned; may be replaced by user code between steps */
     PyObject *context; /* owned; may be replaced, read anew at every step */
     PyObject *name;    /* owned; a str, or what it will be made of */
+    PyObject *home; /* owned, opaque to the core: see runner->enter_home */
     PyObject *custom_sleep_data; /* owned or NULL */
     struct TacTrap *trap; /* owned: what is awaited, from its begin */
     PyObject *resume_value; /* owned; what the next step gets; NULL = None */

@@ -31,7 +31,7 @@ task_tp_traverse(TacTask *task, visitproc visit, void *arg)
     Py_VISIT(Py_TYPE(task));
     Py_VISIT(task->base.parent_nursery);
     Py_VISIT(task->base.scope);
-    Py_VISIT(task->base.home);
+    Py_VISIT(task->home);
     Py_VISIT(task->coro);
     Py_VISIT(task->context);
     Py_VISIT(task->name);
@@ -56,7 +56,7 @@ task_tp_clear(TacTask *task)
     tac_list_unlink(&task->base.status_node);
     Py_CLEAR(task->base.parent_nursery);
     Py_CLEAR(task->base.scope);
-    Py_CLEAR(task->base.home);
+    Py_CLEAR(task->home);
     Py_CLEAR(task->coro);
     Py_CLEAR(task->context);
     Py_CLEAR(task->name);

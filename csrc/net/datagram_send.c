@@ -372,7 +372,7 @@ int
 tac_datagram_on_flush(TacTransport *t)
 {
     TacDatagram *d = (TacDatagram *)t;
-    tac_list_unlink(&t->flush.node);
+    tac_transport_drop_flush(t);
     if (tac_transport_writes(t)) {
         return 0;
     }
@@ -493,7 +493,7 @@ static bool
 send_may_gather(TacDatagram *d, PyObject *data, PyObject *addr,
                 struct tac_datagram_name *name)
 {
-    return tac_list_is_linked(&d->base.flush.node) && PyBytes_CheckExact(data)
+    return tac_transport_has_flush(&d->base) && PyBytes_CheckExact(data)
            && PyBytes_GET_SIZE(data) <= SEND_GATHER_BYTES
            && d->base.conn_lost == 0 && tac_datagram_resolve(d, addr, name);
 }
@@ -538,7 +538,7 @@ send_now(TacDatagram *d, PyObject *data, PyObject *addr)
         return tac_transport_maybe_pause(t);
     }
     if (!d->connected && d->family != AF_UNIX
-        && tac_runner_defer(t->loop->runner, &t->flush))
+        && tac_transport_defer_flush(t))
     {
         tac_transport_update_held(t);
     }

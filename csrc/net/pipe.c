@@ -29,7 +29,7 @@ tac_pipe_close(TacPipe *p, PyObject *exc)
     t->closing = true;
     t->conn_lost = 1;
     tac_transport_disarm(t, TAC_TRANSPORT_BOTH);
-    tac_list_unlink(&t->flush.node);
+    tac_transport_drop_flush(t);
     tac_outbuf_clear(&p->out);
     int rc = tac_transport_schedule_lost(t, exc);
     tac_transport_update_held(t);
@@ -244,7 +244,7 @@ static int
 pipe_on_flush(TacTransport *t)
 {
     TacPipe *p = (TacPipe *)t;
-    tac_list_unlink(&t->flush.node);
+    tac_transport_drop_flush(t);
     if (tac_transport_writes(t) || tac_outbuf_is_empty(&p->out)) {
         return 0;
     }
@@ -328,13 +328,13 @@ pipe_settle(TacPipe *p)
     TacTransport *t = &p->base;
     if (!tac_transport_writes(t)
         && (p->out.size >= PIPE_FLUSH_BYTES || p->out.size > t->high_bytes
-            || !tac_list_is_linked(&t->flush.node)))
+            || !tac_transport_has_flush(t)))
     {
         if (pipe_on_flush(t) < 0) {
             return -1;
         }
         if (t->loop != NULL && t->conn_lost == 0) {
-            (void)tac_runner_defer(t->loop->runner, &t->flush);
+            (void)tac_transport_defer_flush(t);
         }
     }
     tac_transport_update_held(t);

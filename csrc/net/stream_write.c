@@ -125,7 +125,7 @@ write_wait(TacStream *s)
 static int
 write_flush(TacStream *s)
 {
-    tac_list_unlink(&s->base.flush.node);
+    tac_transport_drop_flush(&s->base);
     if (tac_transport_writes(&s->base) || tac_outbuf_is_empty(&s->out)) {
         return 0;
     }
@@ -270,7 +270,7 @@ write_settle(TacStream *s)
     if (!tac_transport_writes(&s->base) && !tac_outbuf_is_empty(&s->out)
         && (s->out.size >= WRITE_FLUSH_BYTES
             || s->out.size > s->base.high_bytes
-            || !tac_runner_defer(s->base.loop->runner, &s->base.flush))
+            || !tac_transport_defer_flush(&s->base))
         && write_flush(s) < 0)
     {
         return -1;

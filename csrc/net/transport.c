@@ -44,12 +44,26 @@ transport_object(struct tac_task *task)
     return tac_native_task(transport_of_task(task)->state, task);
 }
 
+static void
+transport_batch_end(struct tac_task *task)
+{
+    TacTransport *t = transport_of_task(task);
+    Py_INCREF(t);
+    if (t->kind->flush(t) < 0) {
+        /* Of an exception handler: there is no callback to leave by. */
+        PyErr_WriteUnraisable(t->transport);
+    }
+    tac_transport_update_held(t);
+    Py_DECREF(t);
+}
+
 static const struct tac_task_ops transport_task_ops = {
     .name = "<asyncio transport>",
     .step = transport_step,
     .cancel = transport_cancel,
     .owner = transport_owner,
     .object = transport_object,
+    .batch_end = transport_batch_end,
 };
 
 /* The member of the loop -------------------------------------------------- */
@@ -102,7 +116,7 @@ transport_member_drop(struct tac_loop_member *member)
     tac_list_unlink(&member->node);
     tac_member_leave(t->loop, member, t->shown_fd);
     tac_transport_disarm(t, TAC_TRANSPORT_BOTH);
-    tac_list_unlink(&t->flush.node);
+    tac_transport_drop_flush(t);
     tac_ctask_unlink(&t->task);
     tac_transport_update_held(t);
 }
@@ -141,7 +155,7 @@ tac_transport_update_held(TacTransport *t)
 {
     bool hold = tac_list_is_linked(&t->member.node)
                 && (tac_watch_is_armed(&t->watch)
-                    || tac_list_is_linked(&t->flush.node));
+                    || tac_transport_has_flush(t));
     if (hold == t->held || t->transport == NULL) {
         return;
     }
@@ -353,15 +367,11 @@ transport_on_write_item(PyObject *transport)
     return rc;
 }
 
-/* In a libev callback: no Python code.  Should memory run out, the next poll
- * reports the fd again. */
-static void
-transport_on_event(TacTransport *t, bool *queued, tac_ring_fn fn,
-                   const char *method)
+/* Queue an item; whether it is.  In a libev callback: no Python code.  Should
+ * memory run out, the next poll reports the fd again. */
+static bool
+transport_on_event(TacTransport *t, tac_ring_fn fn, const char *method)
 {
-    if (*queued) {
-        return;
-    }
     struct tac_ring_item item = {
         .object = t->transport, /* armed: so it is held */
         .method = method,
@@ -369,13 +379,14 @@ transport_on_event(TacTransport *t, bool *queued, tac_ring_fn fn,
         .kind = TAC_RING_NATIVE,
     };
     TacLoop *loop = t->loop;
-    if (tac_ring_push(&loop->ring, &item) == 0) {
-        Py_INCREF(t->transport);
-        *queued = true;
-        if (!loop->halted) {
-            tac_task_make_runnable(&loop->host);
-        }
+    if (tac_ring_push(&loop->ring, &item) < 0) {
+        return false;
     }
+    Py_INCREF(t->transport);
+    if (!loop->halted) {
+        tac_task_make_runnable(&loop->host);
+    }
+    return true;
 }
 
 /* An fd that was closed behind our back is silent until it is removed. */
@@ -383,13 +394,13 @@ static void
 transport_on_ready(struct tac_watch *watch, int events, int error)
 {
     TacTransport *t = tac_list_entry(watch, TacTransport, watch);
-    if (events & TAC_WATCH_READ) {
-        transport_on_event(t, &t->read_queued, transport_on_read_item,
-                           "_read_ready");
+    if ((events & TAC_WATCH_READ) && !t->read_queued) {
+        t->read_queued =
+            transport_on_event(t, transport_on_read_item, "_read_ready");
     }
-    if (events & TAC_WATCH_WRITE) {
-        transport_on_event(t, &t->write_queued, transport_on_write_item,
-                           t->kind->write_method);
+    if ((events & TAC_WATCH_WRITE) && !t->write_queued) {
+        t->write_queued = transport_on_event(t, transport_on_write_item,
+                                             t->kind->write_method);
     }
 }
 
@@ -409,7 +420,7 @@ tac_transport_queue_read(TacTransport *t)
 int
 tac_transport_flush(TacTransport *t)
 {
-    if (!tac_list_is_linked(&t->flush.node)) {
+    if (!tac_transport_has_flush(t)) {
         return 0;
     }
     Py_INCREF(t);
@@ -417,20 +428,6 @@ tac_transport_flush(TacTransport *t)
     tac_transport_update_held(t);
     Py_DECREF(t);
     return rc;
-}
-
-/* At the end of the batch. */
-static void
-transport_on_flush(struct tac_deferred *deferred)
-{
-    TacTransport *t = tac_list_entry(deferred, TacTransport, flush);
-    Py_INCREF(t);
-    if (t->kind->flush(t) < 0) {
-        /* Of an exception handler: there is no callback to leave by. */
-        PyErr_WriteUnraisable(t->transport);
-    }
-    tac_transport_update_held(t);
-    Py_DECREF(t);
 }
 
 static int
@@ -627,7 +624,6 @@ tac_transport_new(PyTypeObject *type, PyObject *transport,
     t->fd = t->shown_fd = spec->fd;
     t->high_bytes = 64 * 1024;
     t->low_bytes = 16 * 1024;
-    t->flush.run = transport_on_flush;
     t->member.ops = &transport_member_ops;
     tac_watch_init(&t->watch, &spec->loop->runner->poller,
                    transport_on_ready);
@@ -704,7 +700,7 @@ static void
 transport_stop(TacTransport *t)
 {
     tac_transport_disarm(t, TAC_TRANSPORT_BOTH);
-    tac_list_unlink(&t->flush.node);
+    tac_transport_drop_flush(t);
     t->kind->drop(t);
 }
 

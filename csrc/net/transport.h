@@ -55,18 +55,17 @@ typedef struct TacTransport {
     Py_ssize_t high_bytes, low_bytes; /* the same, for comparing */
     struct tac_watch watch; /* of `fd`, for both directions */
     struct tac_loop_member member;
-    struct tac_deferred flush;
-    struct tac_task task;
+    struct tac_task task; /* never runnable, so that it can put a flush off */
     int fd;                 /* -1 once closed */
     int shown_fd;           /* the same, also afterwards */
     unsigned conn_lost;     /* I1; counts the writes in vain after that */
-    bool held;              /* I2 */
-    bool context_given;     /* `context` was, for all callbacks */
     bool closing;
-    bool paused;            /* by pause_reading() */
-    bool protocol_paused;   /* was told to pause_writing() */
-    bool read_queued;       /* an item for it is in the ring */
-    bool write_queued;
+    bool paused;             /* by pause_reading() */
+    bool protocol_paused;    /* was told to pause_writing() */
+    bool held : 1;           /* I2 */
+    bool context_given : 1;  /* `context` was, for all callbacks */
+    bool read_queued : 1;    /* an item for it is in the ring */
+    bool write_queued : 1;
 } TacTransport;
 
 /* 0, or -1 with an exception. */
@@ -193,6 +192,25 @@ int tac_transport_fd(const TacTransport *t);
  * fd, or dropped the bytes that it was about.  It counts as EAGAIN, so that
  * the next event sees what is left to do; or an exception is set. */
 void tac_transport_see_signals(void);
+
+static inline bool
+tac_transport_has_flush(const TacTransport *t)
+{
+    return tac_list_is_linked(&t->task.run_node);
+}
+
+/* Put a flush off to the end of the batch; false: there is none. */
+static inline bool
+tac_transport_defer_flush(TacTransport *t)
+{
+    return tac_runner_defer(t->loop->runner, &t->task);
+}
+
+static inline void
+tac_transport_drop_flush(TacTransport *t)
+{
+    tac_list_unlink(&t->task.run_node);
+}
 
 /* Send what waits for the end of the batch.  0, or -1 with an exception. */
 int tac_transport_flush(TacTransport *t);
