@@ -32,14 +32,12 @@
 #ifndef TAC_NET_TRANSPORT_H
 #define TAC_NET_TRANSPORT_H
 
-#include "aio/loop.h"
+#include "net/transport_kind.h"
 #include "poll/poller.h"
 
 #define TAC_TRANSPORT_READ_BYTES (256 * 1024) /* at most, as asyncio */
 
-struct tac_transport_kind;
-
-typedef struct TacTransport {
+struct TacTransport {
     PyObject_HEAD
     TacState *state;        /* borrowed: the type holds the module */
     const struct tac_transport_kind *kind;
@@ -66,51 +64,6 @@ typedef struct TacTransport {
     bool context_given : 1;  /* `context` was, for all callbacks */
     bool read_queued : 1;    /* an item for it is in the ring */
     bool write_queued : 1;
-} TacTransport;
-
-/* 0, or -1 with an exception. */
-typedef int (*tac_transport_fn)(TacTransport *t);
-
-struct tac_transport_kind {
-    const char *name;       /* of the type, in messages */
-    enum tac_made made;     /* what it is counted as */
-    tac_transport_fn read;  /* the fd can be read from */
-    tac_transport_fn write; /* it can be written to, and is armed for that */
-    tac_transport_fn flush; /* send what waits for the end of the batch */
-    tac_transport_fn resumed; /* reading was, after a pause; or NULL */
-    /* Forget what waits to be sent or to be told.  Python code: none. */
-    void (*drop)(TacTransport *t);
-    /* The transport dies: free what else it has.  Python code: none. */
-    void (*free)(TacTransport *t); /* or NULL */
-    /* What the kind's own members own, as tp_traverse and tp_clear. */
-    int (*traverse)(TacTransport *t, visitproc visit, void *arg); /* or NULL */
-    void (*clear)(TacTransport *t);                               /* or NULL */
-    /* How much waits to be sent, as flow control counts; 0: nothing. */
-    Py_ssize_t (*size)(const TacTransport *t);
-    /* Before connection_lost() is scheduled.  0, or -1 with an exception. */
-    tac_transport_fn losing; /* or NULL */
-    /* After connection_lost(), the last of several errors in `error`. */
-    void (*lost)(TacTransport *t, PyObject **error); /* or NULL */
-    /* Before the protocol is replaced.  0, or -1 with an exception. */
-    int (*set_protocol)(TacTransport *t, PyObject *protocol); /* or NULL */
-    /* Keep the socket's addresses before it is closed.  1, 0: the method
-     * _keep_names() has to. */
-    tac_transport_fn keep_names; /* or NULL */
-    const char *read_error; /* the message of _fatal_error() */
-    const char *write_method; /* the base class's that `write` stands for */
-    bool is_pipe;           /* `sock` is any object; it has no names */
-};
-
-/* What a new transport is made of; all borrowed, but for `fd`. */
-struct tac_transport_spec {
-    TacLoop *loop;
-    PyObject *protocol;
-    PyObject *waiter;  /* or NULL: a Future to resolve when it has begun */
-    PyObject *server;  /* or NULL; streams only */
-    PyObject *sock;    /* or NULL */
-    PyObject *context; /* or NULL */
-    int fd;            /* stolen, also on failure, if `sock` is NULL */
-    int family;        /* AF_UNSPEC: not known */
 };
 
 /* The slot of an object that programs see: its last member, and there are no
