@@ -298,11 +298,13 @@ tac_transport_run_in(TacTransport *t, PyObject *context, tac_transport_fn fn)
     }
     Py_INCREF(t);
     int rc = fn(t);
-    PyObject *exc = PyErr_GetRaisedException();
+    PyObject *exc = rc < 0 ? PyErr_GetRaisedException() : NULL;
     (void)PyContext_Exit(context);
     Py_DECREF(context);
     Py_DECREF(t);
-    PyErr_SetRaisedException(exc);
+    if (exc != NULL) {
+        PyErr_SetRaisedException(exc);
+    }
     return rc;
 }
 
