@@ -18,7 +18,7 @@
 #include <sys/socket.h>
 
 #define SOCK_STACK_BYTES 16384 /* received on the stack, then copied */
-#define SOCK_LONG_BYTES 65536  /* from here on the GIL is let go */
+#define SOCK_LONG_BYTES (512 * 1024) /* from here on the GIL is let go */
 
 #ifndef MSG_NOSIGNAL
 #define MSG_NOSIGNAL 0

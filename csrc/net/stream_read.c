@@ -19,7 +19,7 @@
 
 #define READ_COPY_BYTES (32 * 1024) /* less is cheaper to copy than to fit */
 /* Once so much came into a protocol's buffer, the next may take long. */
-#define READ_LONG_BYTES TAC_TRANSPORT_READ_BYTES
+#define READ_LONG_BYTES (512 * 1024)
 
 /* -1, and errno.  The GIL is let go for reads that may take long: a socket
  * that does not block answers sooner than another thread gives it back. */

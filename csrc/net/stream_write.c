@@ -9,8 +9,9 @@
 #define WRITE_IOV_MAX 64
 /* More than that is sent at once: the kernel would not take it in one go. */
 #define WRITE_FLUSH_BYTES (64 * 1024)
-/* From here on the GIL is let go around a send. */
-#define WRITE_LONG_BYTES (64 * 1024)
+/* From here on the GIL is let go around a send: less is copied in a tenth of
+ * a millisecond, and a thread that takes the GIL may keep it for five. */
+#define WRITE_LONG_BYTES (512 * 1024)
 
 /* asyncio's words of the running version. */
 #if PY_VERSION_HEX >= 0x030E0000
