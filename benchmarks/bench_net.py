@@ -101,7 +101,11 @@ def prepare():
     failure = compile_program("net_load", "dl")
     if failure:
         raise SystemExit(f"net_load.c cannot be compiled: {failure}")
-    for failure in (compile_program("net_floor", "ev"), make_certificate()):
+    for failure in (
+        compile_program("net_floor", "ev"),
+        compile_program("net_split"),
+        make_certificate(),
+    ):
         if failure:
             print(failure)
 

@@ -7,6 +7,7 @@ import subprocess
 import tempfile
 
 from net_clients import SPARE_FILES, Used, clients
+from net_split import Split
 from shared.build import program
 from shared.case import Case
 from shared.machine import allow_open_files, keep_together
@@ -15,13 +16,15 @@ from shared.machine import allow_open_files, keep_together
 class Floor:
     """The server and its clients, each a process."""
 
-    def __init__(self, server, them):
+    def __init__(self, server, them, split):
         self._server = server
         self._them = them
+        self._split = split
 
     def _used(self):
         self._server.stdin.write(b"?\n")
-        return Used(**json.loads(self._server.stdout.readline()))
+        used = Used(**json.loads(self._server.stdout.readline()))
+        return used.seen_by(self._split)
 
     async def exchange(self, count):
         before = self._used()
@@ -76,10 +79,10 @@ def floor_case(case, kind, where, traffic):
         # The server in C inherits it.
         allow_open_files(traffic.connections + SPARE_FILES)
         with _address(where) as (served, reached, here, there):
-            with _server(kind, served, here) as server:
+            with _server(kind, served, here) as server, Split(server.pid) as split:
                 said = json.loads(server.stdout.readline())
                 async with clients(traffic, reached or said, there) as them:
                     keep_together(server.pid)
-                    yield Floor(server, them)
+                    yield Floor(server, them, split)
 
     return Case(case.name, exchange, case.count, case.shown, prepare=prepare)

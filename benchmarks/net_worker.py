@@ -6,6 +6,7 @@ import importlib
 import sys
 
 from net_cases import AIOFASTNET, SECTIONS
+from net_clients import split_here
 from shared.case import FLOOR, OURS, say_missing, serve_rounds
 from shared.machine import find_ours
 
@@ -40,6 +41,8 @@ def main(peer, name, warm_up_s):
         factory = loop_factory(peer)
     except ModuleNotFoundError:
         return say_missing()
+    if peer != FLOOR:
+        split_here()  # now, while this process may still run anywhere
     try:
         with asyncio.Runner(loop_factory=factory) as runner:
             runner.run(serve(case, float(warm_up_s)))

@@ -9,12 +9,12 @@ def _user_and_system(rounds):
     """Return the parts of the median CPU time.
 
     The kernel counts it exactly as a whole; the parts are in proportion to how often
-    its clock interrupted the one and the other.
+    either was seen.
     """
     user = sum(figures["user"] for figures in rounds)
     system = sum(figures["system"] for figures in rounds)
     whole = statistics.median(figures["process"] for figures in rounds)
-    share = user / (user + system)
+    share = user / ((user + system) or 1)
     return whole * share, whole * (1 - share)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import shutil
@@ -115,3 +116,32 @@ def test_clients_compare_what_is_echoed():
     assert done.returncode == 0, done.stderr
     assert "wrong answer: other bytes than were sent" in done.stdout
     assert done.stdout.rstrip().endswith(" 1")
+
+
+BUSY = """
+import os, sys
+sys.path.insert(0, sys.argv[1])
+from net_split import Split
+from shared.build import compile_program
+assert compile_program("net_split") is None
+with Split(os.getpid()) as split:
+    while (seen := split.read()) is not None and 0 in seen:
+        sum(range(10_000))  # what is the user's; to read is the kernel's
+    print(seen)
+with Split(0x7FFFFFFF) as split:
+    print(split.read())
+"""
+
+
+def test_user_and_system_time_are_told_apart():
+    done = subprocess.run(
+        [sys.executable, "-c", BUSY, str(ROOT / "benchmarks")],
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT_S,
+    )
+    assert done.returncode == 0, done.stderr
+    seen, of_none = map(ast.literal_eval, done.stdout.splitlines())
+    assert of_none is None  # there is no such process
+    # None: this machine does not let it look.
+    assert seen is None or min(seen) > 0
