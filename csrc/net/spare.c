@@ -1,11 +1,16 @@
 /* net/spare.c - memory of received bytes, used again for the next ones. */
 #include "net/spare.h"
 
+#include <stdint.h>
 #include <string.h>
 
 enum {
     SPARE_MIN_BYTES = 480,        /* below, Python's own allocator is quick */
     SPARE_MAX_BYTES = 256 * 1024, /* no read gives more */
+    SPARE_LARGE_BYTES = 16 * 1024,
+    SPARE_PAGE_BYTES = 4096,
+    SPARE_CLOSE_BYTES = 32,
+    SPARE_TRIES = 4,
 };
 
 #if defined(TAC_DEBUG_CHECKS) || defined(TAC_SANITIZE)                        \
@@ -28,6 +33,36 @@ spare_resize(PyObject *bytes, Py_ssize_t size)
     return bytes;
 }
 
+/* The kernel's copies of large messages begin with a page.  To copy forward to
+ * where an address is less than 32 bytes further into its page than that of
+ * the source takes AMD's Zen 3 five times as long; so nothing large is received
+ * there, nor sent from as little before the end of a page. */
+static bool
+spare_is_slow(PyObject *bytes, Py_ssize_t size)
+{
+    uintptr_t into_page =
+        (uintptr_t)PyBytes_AS_STRING(bytes) % SPARE_PAGE_BYTES;
+    return size >= SPARE_LARGE_BYTES && into_page != 0
+           && (into_page < SPARE_CLOSE_BYTES
+               || into_page > SPARE_PAGE_BYTES - SPARE_CLOSE_BYTES);
+}
+
+static PyObject *
+spare_new(Py_ssize_t size)
+{
+    PyObject *slow[SPARE_TRIES];
+    int count = 0;
+    PyObject *bytes = PyBytes_FromStringAndSize(NULL, size);
+    while (bytes != NULL && count < SPARE_TRIES && spare_is_slow(bytes, size)) {
+        slow[count++] = bytes; /* held, so that the next one is elsewhere */
+        bytes = PyBytes_FromStringAndSize(NULL, size);
+    }
+    while (count > 0) {
+        Py_DECREF(slow[--count]);
+    }
+    return bytes;
+}
+
 PyObject *
 tac_spare_take(TacState *state, Py_ssize_t size)
 {
@@ -41,7 +76,7 @@ tac_spare_take(TacState *state, Py_ssize_t size)
             return spare_resize(bytes, size);
         }
     }
-    return PyBytes_FromStringAndSize(NULL, size);
+    return spare_new(size);
 }
 
 PyObject *
@@ -62,7 +97,8 @@ tac_spare_give(TacState *state, PyObject *bytes)
 {
     Py_ssize_t size = PyBytes_GET_SIZE(bytes);
     if (!SPARE_KEEP || Py_REFCNT(bytes) != 1 || size < SPARE_MIN_BYTES
-        || size > SPARE_MAX_BYTES || state->stream_type == NULL)
+        || size > SPARE_MAX_BYTES || state->stream_type == NULL
+        || spare_is_slow(bytes, size))
     {
         Py_DECREF(bytes);
         return;
