@@ -137,6 +137,17 @@ tac_outbuf_peek(const struct tac_outbuf *out, struct iovec *iov, int max)
     return count;
 }
 
+void
+tac_outbuf_hold(const struct tac_outbuf *out, PyObject **held, int count)
+{
+    PyObject *only = outbuf_only(out);
+    const struct outbuf_queue *queue = outbuf_queue(out);
+    for (int i = 0; i < count; i++) {
+        held[i] = Py_NewRef(only != NULL ? only
+                                         : queue->items[queue->head + i]);
+    }
+}
+
 static void
 outbuf_consume_queue(struct tac_outbuf *out, TacState *state, Py_ssize_t size)
 {

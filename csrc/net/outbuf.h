@@ -41,6 +41,9 @@ int tac_outbuf_push_copy(struct tac_outbuf *out, TacState *state,
  * entries were filled. */
 int tac_outbuf_peek(const struct tac_outbuf *out, struct iovec *iov, int max);
 
+/* Take a reference to each of the oldest `count` objects, which are there. */
+void tac_outbuf_hold(const struct tac_outbuf *out, PyObject **held, int count);
+
 /* Drop the oldest `size` bytes: they were sent.  It is not empty. */
 void tac_outbuf_consume(struct tac_outbuf *out, TacState *state,
                         Py_ssize_t size);

@@ -29,32 +29,38 @@
 /* Sending ----------------------------------------------------------------- */
 
 static Py_ssize_t
-write_vector(int fd, struct iovec *iov, int count, Py_ssize_t size)
+write_vector(int fd, struct iovec *iov, int count)
 {
     struct msghdr message = {.msg_iov = iov, .msg_iovlen = (size_t)count};
+    return count == 1
+               ? send(fd, iov[0].iov_base, iov[0].iov_len, MSG_NOSIGNAL)
+               : sendmsg(fd, &message, MSG_NOSIGNAL);
+}
+
+static Py_ssize_t
+write_vector_unlocked(int fd, struct iovec *iov, int count)
+{
     Py_ssize_t sent;
-    if (size < WRITE_LONG_BYTES) {
-        return count == 1
-                   ? send(fd, iov[0].iov_base, iov[0].iov_len, MSG_NOSIGNAL)
-                   : sendmsg(fd, &message, MSG_NOSIGNAL);
-    }
     int error;
     Py_BEGIN_ALLOW_THREADS
-    sent = sendmsg(fd, &message, MSG_NOSIGNAL);
+    sent = write_vector(fd, iov, count);
     error = errno;
     Py_END_ALLOW_THREADS
     errno = error;
     return sent;
 }
 
-/* Bytes that the kernel took; 0: none for now; -1 with an exception. */
+/* Bytes that the kernel took; 0: none for now; -1 with an exception.  Whose
+ * bytes they are sees to it that they stay: see WRITE_LONG_BYTES. */
 static Py_ssize_t
 write_send(TacStream *s, struct iovec *iov, int count, Py_ssize_t size)
 {
     int fd = tac_transport_fd(&s->base);
     Py_ssize_t sent = -1;
     if (fd >= 0) {
-        sent = write_vector(fd, iov, count, size);
+        sent = size < WRITE_LONG_BYTES
+                   ? write_vector(fd, iov, count)
+                   : write_vector_unlocked(fd, iov, count);
     }
     if (sent >= 0) {
         return sent;
@@ -70,6 +76,33 @@ write_send(TacStream *s, struct iovec *iov, int count, Py_ssize_t size)
     return -1;
 }
 
+/* Does the queue begin with these bytes?  Who has the GIL while it is let go,
+ * or a signal handler, may have dropped them, or sent some. */
+static bool
+write_begins_with(const TacStream *s, const struct iovec *bytes)
+{
+    struct iovec now;
+    return tac_outbuf_peek(&s->out, &now, 1) == 1
+           && now.iov_base == bytes->iov_base;
+}
+
+/* Send the oldest bytes; whatever others do to the transport meanwhile, these
+ * stay.  As write_send. */
+static Py_ssize_t
+write_send_oldest(TacStream *s, struct iovec *iov, int count, Py_ssize_t size)
+{
+    if (size < WRITE_LONG_BYTES) {
+        return write_send(s, iov, count, size);
+    }
+    PyObject *held[WRITE_IOV_MAX];
+    tac_outbuf_hold(&s->out, held, count);
+    Py_ssize_t sent = write_send(s, iov, count, size);
+    for (int i = 0; i < count; i++) {
+        Py_DECREF(held[i]);
+    }
+    return sent;
+}
+
 /* Send what the kernel takes of the queue.  0, or -1 with an exception. */
 static int
 write_drain(TacStream *s)
@@ -81,12 +114,12 @@ write_drain(TacStream *s)
         for (int i = 0; i < count; i++) {
             size += (Py_ssize_t)iov[i].iov_len;
         }
-        Py_ssize_t sent = write_send(s, iov, count, size);
+        Py_ssize_t sent = write_send_oldest(s, iov, count, size);
         if (sent < 0) {
             return -1;
         }
-        if (tac_outbuf_is_empty(&s->out)) {
-            break; /* another thread had the GIL, and closed it */
+        if (!write_begins_with(s, iov)) {
+            break;
         }
         tac_outbuf_consume(&s->out, s->base.state, sent);
         if (sent < size) {
