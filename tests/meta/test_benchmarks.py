@@ -45,6 +45,25 @@ def test_net_case_runs(tmp_path, name, printed):
     assert printed in done.stdout
 
 
+@pytest.mark.parametrize(
+    "name", ["sandwich of ten levels", "run_trio / spawn in a nursery"]
+)
+def test_crossing_case_runs(tmp_path, name):
+    found = tmp_path / "found.json"
+    script = str(ROOT / "benchmarks" / "bench_crossing.py")
+    done = subprocess.run(
+        [sys.executable, script, "--quick", "--only", name, "--json", str(found)],
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT_S,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    case = json.loads(found.read_text())["cases"][name]
+    assert "ours" not in case["failures"]
+    assert all(figures["process"] > 0 for figures in case["rounds"]["ours"])
+    assert name in done.stdout
+
+
 NO_SERVER = """
 import sys
 sys.path.insert(0, sys.argv[1])
