@@ -108,6 +108,9 @@ class _OwnRunnerHooks:
 def install_for_own_runner(runner: _core.Runner) -> None:
     """Put hooks for both flavours in place of those that asyncio has just set."""
     aio = sys.get_asyncgen_hooks()
+    # Those of the trio package keep what they find, which is in no collector's sight:
+    # asyncio's would never let go of the loop.
+    sys.set_asyncgen_hooks(None, None)
     runner.asyncgens.install_hooks(runner)
     hooks = _OwnRunnerHooks(aio, sys.get_asyncgen_hooks())
     sys.set_asyncgen_hooks(hooks.firstiter, hooks.finalizer)

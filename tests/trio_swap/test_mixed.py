@@ -73,6 +73,49 @@ def test_trios_things_on_an_own_asyncio_loop(programs):
     )
 
 
+def test_own_asyncio_loops_are_let_go_of(programs):
+    """Trio's generator hooks keep those that they found, out of the collector's
+    sight."""
+    programs.swapped(
+        """
+        import asyncio, gc
+
+        async def generate():
+            yield 1
+            yield 2
+
+        async def use():
+            generator = generate()
+            async for item in generator:
+                break
+            return generator
+
+        async def main():
+            loop = asyncio.get_running_loop()
+            await loop.run_trio(trio.sleep, 0)
+            generators.append(await use())
+            generators.append(await loop.run_trio(use))
+
+        for _ in range(3):
+            generators = []
+            with asyncio.Runner(loop_factory=trio_asyncio_c.new_event_loop) as runner:
+                runner.run(main())
+            for generator in generators:
+                try:
+                    generator.asend(None).send(None)
+                except StopAsyncIteration:
+                    pass
+                else:
+                    raise AssertionError("it is not closed")
+            del runner, generator
+            generators.clear()
+            gc.collect()
+            counts = trio_asyncio_c._core._debug_counts()
+            assert not any(counts.values()), counts
+        """
+    )
+
+
 def test_each_packages_names_in_the_others_run(programs):
     programs.swapped(
         """
