@@ -148,7 +148,8 @@ class _AioAsTrio(_core.AioAsTrio, _Adapter):
 
     async def __aenter__(self) -> Any:
         self._check_has("__aenter__", "ctxfactory")
-        entry = AsyncioEntry(self._find_loop(), self._wrapped)
+        with _crossing.closing_unused(self._wrapped):
+            entry = AsyncioEntry(self._find_loop(), self._wrapped)
         value = await entry.enter()
         self._push(entry)
         return value

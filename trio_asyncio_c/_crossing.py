@@ -202,6 +202,12 @@ def check_trio_caller(loop: EventLoop, name: str) -> None:
     check_running(loop)
 
 
+def close_unused(coro: Any) -> None:
+    """Close what is a coroutine and was not used, so that it does not warn of that."""
+    if asyncio.iscoroutine(coro):
+        coro.close()
+
+
 @contextmanager
 def closing_unused(coro: Any) -> Iterator[None]:
     """Close a coroutine that an error keeps from being used, so that it does not warn
@@ -209,8 +215,7 @@ def closing_unused(coro: Any) -> Iterator[None]:
     try:
         yield
     except BaseException:
-        if asyncio.iscoroutine(coro):
-            coro.close()
+        close_unused(coro)
         raise
 
 

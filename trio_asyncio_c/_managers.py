@@ -49,6 +49,7 @@ class AsyncioEntry:
         self._loop = loop
         self._manager = manager
         self._scope = _core.CancelScope()
+        self._begun = False
         self._inside = False
         self._body_over = False
         self._outcome: BaseException | None = None
@@ -60,6 +61,7 @@ class AsyncioEntry:
     async def _serve(self) -> bool | BaseException:
         """Return whether the body's error is not to be raised, or an error that is no
         Task's to raise, for it would end the loop."""
+        self._begun = True
         try:
             async with self._manager as value:
                 self._inside = True
@@ -103,6 +105,9 @@ class AsyncioEntry:
             value = await _core.wait_future(self._entered)
         finally:
             del self._entered  # its error has this frame in its traceback
+            if not self._begun:
+                # It may be a coroutine as well, as a request of aiohttp is.
+                _crossing.close_unused(self._manager)
         self._scope.__enter__()
         return value
 

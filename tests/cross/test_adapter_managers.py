@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import gc
+from collections.abc import Coroutine
 from contextlib import asynccontextmanager
 
 import pytest
@@ -342,6 +343,75 @@ def test_a_cancel_before_the_entry(program):
         assert manager.steps == []
 
     program.run_trio(main)
+
+
+class CoroutineManager:
+    """A coroutine and its manager in one, as libraries make them for ``await open()``
+    and ``async with open()``."""
+
+    def __init__(self):
+        self._coro = self._open()
+
+    async def _open(self):
+        return "open"
+
+    def send(self, value):
+        return self._coro.send(value)
+
+    def throw(self, *error):
+        return self._coro.throw(*error)
+
+    def close(self):
+        return self._coro.close()
+
+    def __await__(self):
+        return self._coro.__await__()
+
+    async def __aenter__(self):
+        return await self._coro
+
+    async def __aexit__(self, *error):
+        pass
+
+
+Coroutine.register(CoroutineManager)
+
+
+@opened_both_ways
+def test_a_cancel_before_the_entry_of_a_coroutine(program):
+    """That nobody awaits it is no mistake of the program's, and not warned of."""
+
+    async def main():
+        async with aio_as_trio(CoroutineManager()) as value:
+            assert value == "open"
+        assert await aio_as_trio(CoroutineManager()) == "open"
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            async with aio_as_trio(CoroutineManager()):
+                pytest.fail("entered")
+        assert scope.cancelled_caught
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            await aio_as_trio(CoroutineManager())
+        assert scope.cancelled_caught
+        gc.collect()
+
+    program.run_trio(main)
+
+
+def test_the_entry_of_a_coroutine_without_a_loop():
+    async def main():
+        with pytest.raises(RuntimeError, match="not within"):
+            async with aio_as_trio(CoroutineManager()):
+                pytest.fail("entered")
+        async with open_loop() as loop:
+            pass
+        with pytest.raises(RuntimeError, match="closed"):
+            async with aio_as_trio(CoroutineManager(), loop=loop):
+                pytest.fail("entered")
+
+    trio.run(main)
+    gc.collect()
 
 
 @opened_both_ways
