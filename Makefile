@@ -51,13 +51,17 @@ test: build
 	$(RUN) -m pytest $(PYTEST_ARGS) $(TESTS)
 
 # Libraries and servers at work on the loop, in a venv that has them; the servers
-# are those of tools/servers.sh, and a test without its own is skipped.
+# are those of tools/servers.sh, and a test without its own is skipped.  Those of
+# the crossings run twice: without the trio package, and on it.
 test-real: VENV_REAL = .venv-test-real-$(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])')
-test-real: TESTS := tests/net/real
+test-real: TESTS := tests/net/real tests/cross/real
+test-real: CROSS_TESTS = $(filter tests/cross/%,$(TESTS))
 test-real: PYTEST_ARGS := --numprocesses=4 --dist=loadfile
 test-real: build
 	@tools/venv.sh $(PYTHON) $(VENV_REAL) test-real
 	$(VENV_REAL)/bin/python -m pytest $(PYTEST_ARGS) $(TESTS)
+	$(if $(CROSS_TESTS),$(VENV_REAL)/bin/python -m pytest $(PYTEST_ARGS) \
+		-p trio_asyncio_c.pytest_trio $(CROSS_TESTS))
 
 debug: prepare
 	TAC_DEBUG=1 tools/test-variant.sh $(VENV) $(VARIANT_TESTS)

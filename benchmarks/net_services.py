@@ -1,4 +1,4 @@
-"""PostgreSQL and Redis for bench_net, as tests/net/real start them: the script starts
+"""PostgreSQL and Redis for bench_net, as the tests start them: the script starts
 them, and the processes that measure their clients find them."""
 
 import contextlib
@@ -13,12 +13,12 @@ VARIABLE = "BENCH_NET_{}"
 def _starters():
     """Return {name: what makes a context manager that gives an address}."""
     find_ours()
-    folder = str(ROOT / "tests" / "net")
+    folder = str(ROOT / "tests")
     if folder not in sys.path:
         sys.path.append(folder)
-    from real import _servers
+    from _real import servers
 
-    return {"postgres": _servers.postgres, "redis": _servers.redis}, _servers
+    return {"postgres": servers.postgres, "redis": servers.redis}, servers
 
 
 @contextlib.contextmanager

@@ -1,8 +1,8 @@
 #!/bin/sh
-# Make sure that the servers that tests/net/real talks to are there: PostgreSQL,
-# Redis and nginx, from Debian's packages.  The tests start their own, on
-# loopback with data in a temporary folder.  Says and does nothing where
-# nothing is missing.
+# Make sure that the servers that tests/net/real and tests/cross/real talk to are
+# there: PostgreSQL, Redis and nginx, from Debian's packages.  The tests start
+# their own, on loopback with data in a temporary folder.  Says and does nothing
+# where nothing is missing.
 #
 #   tools/servers.sh
 set -eu

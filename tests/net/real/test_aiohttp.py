@@ -16,7 +16,7 @@ aiohttp = pytest.importorskip("aiohttp")
 
 from aiohttp import web  # noqa: E402
 
-from ._run import run  # noqa: E402
+from ..._real.watch import run  # noqa: E402
 
 FIVE_MB = 5 << 20
 REQUESTS = 200

@@ -11,7 +11,7 @@ import pytest
 
 asyncpg = pytest.importorskip("asyncpg")
 
-from ._run import run  # noqa: E402
+from ..._real.watch import run  # noqa: E402
 
 POOL_SIZE = 10
 

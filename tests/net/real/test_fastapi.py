@@ -8,6 +8,7 @@ import io
 import json
 import os
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -18,10 +19,12 @@ pytest.importorskip("uvicorn")
 pytest.importorskip("httptools")
 pytest.importorskip("websockets")
 
-from ._child import Child, environment  # noqa: E402
-from ._run import loop_class, run  # noqa: E402
+from ..._real.child import Child, environment  # noqa: E402
+from ..._real.watch import loop_class, run  # noqa: E402
 from ._uvicorn import serving  # noqa: E402
 from .fastapi_app import EVENTS, app  # noqa: E402
+
+HERE = Path(__file__).resolve().parent
 
 
 def served(program):
@@ -145,7 +148,7 @@ def test_websocket():
 def test_as_a_program_under_python_m():
     command = "-m trio_asyncio_c -m uvicorn fastapi_app:app --port 0 --http httptools"
     arguments = [sys.executable, "-W", "error", *command.split(), "--loop", "asyncio"]
-    with Child(arguments, env=environment()) as child:
+    with Child(arguments, env=environment(HERE)) as child:
         port = int(child.wait_for(r"running on http://127\.0\.0\.1:(\d+)")[0])
         connection = http.client.HTTPConnection("127.0.0.1", port)
         for path in ("/loop", "/sync/1", "/loop"):

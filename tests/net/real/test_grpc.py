@@ -11,7 +11,7 @@ import pytest
 
 grpc = pytest.importorskip("grpc")
 
-from ._run import run  # noqa: E402
+from ..._real.watch import run  # noqa: E402
 
 SERVICE = "real.Service"
 

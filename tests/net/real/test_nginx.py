@@ -14,8 +14,8 @@ pytest.importorskip("uvicorn")
 pytest.importorskip("httptools")
 pytest.importorskip("websockets")
 
-from . import _servers  # noqa: E402
-from ._run import run  # noqa: E402
+from ..._real import servers  # noqa: E402
+from ..._real.watch import run  # noqa: E402
 from ._uvicorn import serving  # noqa: E402
 from .plain_app import MEGABYTE, app  # noqa: E402
 
@@ -29,7 +29,7 @@ def upstream():
 
 @pytest.fixture(scope="module")
 def nginx(upstream, start):
-    with start(_servers.nginx(upstream)) as address:
+    with start(servers.nginx(upstream)) as address:
         yield f"http://127.0.0.1:{address.port}"
 
 

@@ -11,7 +11,7 @@ import pytest
 psycopg = pytest.importorskip("psycopg")
 psycopg_pool = pytest.importorskip("psycopg_pool")
 
-from ._run import run  # noqa: E402
+from ..._real.watch import run  # noqa: E402
 
 
 @pytest.fixture(params=["tcp", "unix", "tls"])

@@ -11,7 +11,7 @@ redis = pytest.importorskip("redis.asyncio")
 
 from redis import exceptions  # noqa: E402
 
-from ._run import run  # noqa: E402
+from ..._real.watch import run  # noqa: E402
 
 
 @pytest.fixture(params=["tcp", "unix", "tls"])

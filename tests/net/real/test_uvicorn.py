@@ -17,7 +17,7 @@ pytest.importorskip("websockets")
 
 from trio_asyncio_c import EventLoop  # noqa: E402
 
-from ._run import loop_class, run  # noqa: E402
+from ..._real.watch import loop_class, run  # noqa: E402
 from ._uvicorn import serving  # noqa: E402
 from .plain_app import MEGABYTE, app  # noqa: E402
 

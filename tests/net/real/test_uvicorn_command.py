@@ -15,9 +15,10 @@ import pytest
 pytest.importorskip("uvicorn")
 pytest.importorskip("httptools")
 
-from ._child import Child, environment, wait_until_gone  # noqa: E402
+from ..._real.child import Child, environment, wait_until_gone  # noqa: E402
 from .plain_app import MEGABYTE  # noqa: E402
 
+HERE = Path(__file__).resolve().parent
 OURS = ["trio_asyncio_c", "EventLoop"]
 UVICORN = "-m uvicorn plain_app:app --http httptools --no-access-log".split()
 WAYS = {
@@ -43,7 +44,7 @@ IS_INSTALLED = any(
 
 def start(way, *options, warnings=("error",)):
     switches = [f"-W{warning}" for warning in warnings]
-    return Child([sys.executable, *switches, *way, *options], env=environment())
+    return Child([sys.executable, *switches, *way, *options], env=environment(HERE))
 
 
 def port_of(child):

@@ -17,7 +17,7 @@ from websockets.exceptions import (  # noqa: E402
 )
 from websockets.extensions import permessage_deflate  # noqa: E402
 
-from ._run import run  # noqa: E402
+from ..._real.watch import run  # noqa: E402
 
 MESSAGES = ["", "hello", "x" * 100_000, b"", b"\0\1", os.urandom(1 << 20)]
 

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from ._child import LIMIT_S, Child, free_port, started
+from .child import LIMIT_S, Child, free_port, started
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ import gc
 import importlib
 import os
 import traceback
+from contextlib import contextmanager
 
 # Below the time after which pytest takes a test for hanging.
 LIMIT_S = 50
@@ -64,54 +65,75 @@ def _described(context):
 
 
 class Watch:
-    """What a loop complains of while a program runs on it."""
-
-    def __init__(self, tolerated):
-        self.complaints = []
-        self._tolerated = tolerated
-
-    def hear(self, loop, context):
-        said = _described(context)
-        tolerated = [*self._tolerated, *[DEBUG_MODES_COMPLAINT] * loop.get_debug()]
-        if not any(text in said for text in tolerated):
-            self.complaints.append(said)
-
-    async def program(self, main, ignored):
-        loop = asyncio.get_running_loop()
-        assert type(loop) is loop_class()
-        loop.set_exception_handler(self.hear)
-        before = descriptors()
-
-        def new_descriptors():
-            now = descriptors()
-            new = {number[0]: now[number] for number in now.keys() - before.keys()}
-            return {fd: name for fd, name in new.items() if not ignored(name)}
-
-        async with asyncio.timeout(LIMIT_S):
-            result = await main()
-        await settled("tasks", other_tasks)
-        await settled("descriptors", new_descriptors)
-        return result
-
-
-def run(main, ignored=lambda name: False, tolerated=()):
-    """Run `main()` on a new loop; it must leave no task, no descriptor and no error.
+    """What a program leaves behind on a loop, and what the loop complains of.
 
     Args:
       ignored: called with the name of a descriptor that is left, as /proc tells it;
         whether that is none of the loop's.
       tolerated: texts of complaints that the library brings about on any loop.
+    """
+
+    def __init__(self, ignored=lambda name: False, tolerated=()):
+        self._complaints = []
+        self._ignored = ignored
+        self._tolerated = tolerated
+
+    def _hear(self, loop, context):
+        said = _described(context)
+        tolerated = [*self._tolerated, *[DEBUG_MODES_COMPLAINT] * loop.get_debug()]
+        if not any(text in said for text in tolerated):
+            self._complaints.append(said)
+
+    def begin(self, loop):
+        """Listen to the loop's complaints, and remember what is open."""
+        loop.set_exception_handler(self._hear)
+        self._before = descriptors()
+
+    def _new_descriptors(self):
+        now = descriptors()
+        new = {number[0]: now[number] for number in now.keys() - self._before.keys()}
+        return {fd: name for fd, name in new.items() if not self._ignored(name)}
+
+    async def settle(self):
+        """Wait until no task and no descriptor of the program is left.
+
+        Flavor: asyncio.
+        """
+        await settled("tasks", other_tasks)
+        await settled("descriptors", self._new_descriptors)
+
+    async def program(self, main):
+        """Run an asyncio-flavoured main function under watch."""
+        self.begin(asyncio.get_running_loop())
+        async with asyncio.timeout(LIMIT_S):
+            result = await main()
+        await self.settle()
+        return result
+
+    @contextmanager
+    def no_complaints(self):
+        """Around all of it: fail after a loop that complained."""
+        try:
+            yield
+            gc.collect()
+        finally:
+            if self._complaints:
+                print("the loop's exception handler was told:")
+                print(*self._complaints, sep="\n")
+        assert not self._complaints, self._complaints
+
+
+def run(main, *arguments, **options):
+    """Run `main()` on a new loop; it must leave no task, no descriptor and no error.
+
+    Args:
+      arguments, options: what `Watch` takes.
 
     Returns:
       what `main` returned.
     """
-    watch = Watch(tolerated)
-    try:
+    watch = Watch(*arguments, **options)
+    with watch.no_complaints():
         with asyncio.Runner(loop_factory=loop_class()) as runner:
-            result = runner.run(watch.program(main, ignored))
-        gc.collect()
-    finally:
-        if watch.complaints:
-            print("the loop's exception handler was told:", *watch.complaints, sep="\n")
-    assert not watch.complaints, watch.complaints
-    return result
+            assert type(runner.get_loop()) is loop_class()
+            return runner.run(watch.program(main))

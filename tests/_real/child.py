@@ -16,14 +16,14 @@ import trio_asyncio_c
 
 # The package under test is found in the children too, wherever it is.
 PACKAGE_PATH = Path(trio_asyncio_c.__file__).resolve().parents[1]
-HERE = Path(__file__).resolve().parent
 # For a server to start, say something or end; the usual is a second.
 LIMIT_S = 40
 
 
-def environment(**variables):
-    """Return environment variables by which children find the package and the apps."""
-    path = [str(PACKAGE_PATH), str(HERE), os.environ.get("PYTHONPATH", "")]
+def environment(folder, **variables):
+    """Return environment variables by which children find the package, and modules in
+    the folder."""
+    path = [str(PACKAGE_PATH), str(folder), os.environ.get("PYTHONPATH", "")]
     return {
         **os.environ,
         "PYTHONPATH": os.pathsep.join(filter(None, path)),

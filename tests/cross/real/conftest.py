@@ -1,0 +1,21 @@
+"""Fixtures of the tests of real components at the crossings."""
+
+from __future__ import annotations
+
+import pytest
+
+from ..._real.fixtures import *  # noqa: F403
+from ._programs import WAYS
+
+
+@pytest.fixture(params=WAYS)
+def run_trio(request):
+    """Give what runs a Trio-flavoured main function on a loop, opened in one way."""
+    return request.param().run_trio
+
+
+@pytest.fixture(params=WAYS)
+def run_asyncio(request):
+    """Give what runs an asyncio-flavoured main function on a loop, opened in one
+    way."""
+    return request.param().run_asyncio
