@@ -9,13 +9,13 @@ from ._programs import WAYS
 
 
 @pytest.fixture(params=WAYS)
-def run_trio(request):
+def run_in_trio(request):
     """Give what runs a Trio-flavoured main function on a loop, opened in one way."""
     return request.param().run_trio
 
 
 @pytest.fixture(params=WAYS)
-def run_asyncio(request):
+def run_in_asyncio(request):
     """Give what runs an asyncio-flavoured main function on a loop, opened in one
     way."""
     return request.param().run_asyncio

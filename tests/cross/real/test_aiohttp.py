@@ -61,7 +61,7 @@ async def ask_hello(http, name):
         return await aio_as_trio(response.json)()
 
 
-def test_requests_from_a_nursery(run_trio):
+def test_requests_from_a_nursery(run_in_trio):
     answers = {}
 
     async def ask(http, name):
@@ -79,21 +79,21 @@ def test_requests_from_a_nursery(run_trio):
         async with http.get("/hello?name=you") as response:
             return await response.json()
 
-    run_trio(main)
+    run_in_trio(main)
     assert answers == {str(n): {"hello": str(n)} for n in range(100)}
 
 
-def test_connections_are_used_again(run_trio):
+def test_connections_are_used_again(run_in_trio):
     async def main():
         async with session(application(hello=say_hello)) as http:
             for number in range(30):
                 await ask_hello(http, str(number))
             assert sum(map(len, http.connector._conns.values())) == 1
 
-    run_trio(main)
+    run_in_trio(main)
 
 
-def test_trio_does_the_servers_work(run_trio):
+def test_trio_does_the_servers_work(run_in_trio):
     """The handlers' work is done by Trio tasks, with nurseries and scopes."""
 
     async def work(limit):
@@ -126,10 +126,10 @@ def test_trio_does_the_servers_work(run_trio):
                     nursery.start_soon(ask, http, "/work?limit=0", "True")
                     nursery.start_soon(ask, http, "/work", "False")
 
-    run_trio(main)
+    run_in_trio(main)
 
 
-def test_bodies_are_streamed_both_ways(run_trio):
+def test_bodies_are_streamed_both_ways(run_in_trio):
     """A Trio-flavoured generator is the body of the request, and the response's is
     iterated by Trio-flavoured code."""
 
@@ -156,10 +156,10 @@ def test_bodies_are_streamed_both_ways(run_trio):
                         received += piece
                 assert received == b"".join(PIECES)
 
-    run_trio(main)
+    run_in_trio(main)
 
 
-def test_an_error_in_the_middle_of_a_body_crosses(run_trio):
+def test_an_error_in_the_middle_of_a_body_crosses(run_in_trio):
     failed = []
 
     async def pieces():
@@ -182,7 +182,7 @@ def test_an_error_in_the_middle_of_a_body_crosses(run_trio):
             caught = None
             await ask_hello(http, "you")
 
-    run_trio(main)
+    run_in_trio(main)
 
 
 async def echo_by_asyncio(request):
@@ -212,7 +212,7 @@ async def echo_by_trio(request):
 
 
 @pytest.mark.parametrize("echo", [echo_by_asyncio, echo_by_trio])
-def test_websockets_from_a_nursery(run_trio, echo):
+def test_websockets_from_a_nursery(run_in_trio, echo):
     messages = ["", "hello", "x" * 70_000, b"", b"\0\1", os.urandom(300_000)]
 
     async def talk(http):
@@ -229,10 +229,10 @@ def test_websockets_from_a_nursery(run_trio, echo):
                 for _ in range(10):
                     nursery.start_soon(talk, http)
 
-    run_trio(main)
+    run_in_trio(main)
 
 
-def test_a_websocket_is_read_by_one_task_and_written_by_another(run_trio):
+def test_a_websocket_is_read_by_one_task_and_written_by_another(run_in_trio):
     heard = []
 
     async def listen(ws):
@@ -250,7 +250,7 @@ def test_a_websocket_is_read_by_one_task_and_written_by_another(run_trio):
                         await trio.sleep(0.01)
                     nursery.cancel_scope.cancel()
 
-    run_trio(main)
+    run_in_trio(main)
     assert heard == list(map(str, range(100)))
 
 
@@ -279,7 +279,7 @@ class Waiting:
 
 
 @pytest.mark.parametrize("begin", [False, True], ids=["head", "body"])
-def test_a_cancelled_scope_ends_the_request(run_trio, begin):
+def test_a_cancelled_scope_ends_the_request(run_in_trio, begin):
     """The server sees that the client has gone, and the session goes on."""
 
     async def ask(http, scope):
@@ -303,10 +303,10 @@ def test_a_cancelled_scope_ends_the_request(run_trio, begin):
             await waiting.cancelled.wait()
             assert await ask_hello(http, "me") == {"hello": "me"}
 
-    run_trio(main)
+    run_in_trio(main)
 
 
-def test_a_request_that_asyncio_cancels_within_trio(run_trio):
+def test_a_request_that_asyncio_cancels_within_trio(run_in_trio):
     """A cancel from the Task around `run_trio` goes through the Trio task into the
     request's."""
 
@@ -325,7 +325,7 @@ def test_a_request_that_asyncio_cancels_within_trio(run_trio):
 
             async def asked():
                 try:
-                    await run_trio_(ask)
+                    await run_trio(ask)
                 except asyncio.CancelledError:
                     seen.append("asyncio")
                     raise
@@ -340,11 +340,10 @@ def test_a_request_that_asyncio_cancels_within_trio(run_trio):
             await waiting.cancelled.wait()
             await ask_hello(http, "you")
 
-    run_trio_ = globals()["run_trio"]
-    run_trio(main)
+    run_in_trio(main)
 
 
-def test_deadlines_and_time_limits(run_trio):
+def test_deadlines_and_time_limits(run_in_trio):
     """Trio's deadlines end requests, aiohttp's limits are its own error."""
 
     async def main():
@@ -375,10 +374,10 @@ def test_deadlines_and_time_limits(run_trio):
             assert scope.cancelled_caught
             await ask_hello(http, "you")
 
-    run_trio(main)
+    run_in_trio(main)
 
 
-def test_requests_cancelled_at_any_point(run_trio):
+def test_requests_cancelled_at_any_point(run_in_trio):
     """Scopes are cancelled while requests connect, wait and read."""
 
     async def large(request):
@@ -403,10 +402,10 @@ def test_requests_cancelled_at_any_point(run_trio):
                     scope.cancel()
             assert len(await ask(http)) == 1 << 20
 
-    run_trio(main)
+    run_in_trio(main)
 
 
-def test_errors_cross(run_trio, free_port):
+def test_errors_cross(run_in_trio, free_port):
     async def fail(request):
         raise web.HTTPConflict(text="as asked")
 
@@ -427,10 +426,10 @@ def test_errors_cross(run_trio, free_port):
                         raise AssertionError("that was a success")
             await ask_hello(http, "you")
 
-    run_trio(main)
+    run_in_trio(main)
 
 
-def test_a_server_in_a_nursery(run_trio):
+def test_a_server_in_a_nursery(run_in_trio):
     """The server is a Trio task: started by `start()`, ended by its scope, which
     cancels the handlers that are at work."""
 
@@ -462,4 +461,4 @@ def test_a_server_in_a_nursery(run_trio):
                     nursery.cancel_scope.cancel()
             assert waiting.cancelled.is_set()
 
-    run_trio(main)
+    run_in_trio(main)

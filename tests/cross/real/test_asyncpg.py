@@ -52,7 +52,7 @@ async def wait_until_sleeping(observer, count=1):
         await trio.sleep(0.01)
 
 
-def test_queries_and_prepared_statements(run_trio, where):
+def test_queries_and_prepared_statements(run_in_trio, where):
     async def main():
         async with connection(where) as db:
             assert await aio_as_trio(db.fetchval)("select 6 * 7") == 42
@@ -62,10 +62,10 @@ def test_queries_and_prepared_statements(run_trio, where):
             rows = await aio_as_trio(db.fetch)("select generate_series(1, 20000) as n")
             assert [row["n"] for row in rows] == list(range(1, 20001))
 
-    run_trio(main)
+    run_in_trio(main)
 
 
-def test_a_pool_for_a_nursery(run_trio, where):
+def test_a_pool_for_a_nursery(run_in_trio, where):
     answers = set()
 
     async def ask(connections, number):
@@ -80,11 +80,11 @@ def test_a_pool_for_a_nursery(run_trio, where):
                     nursery.start_soon(ask, connections, number)
             assert connections.get_size() == 4
 
-    run_trio(main)
+    run_in_trio(main)
     assert answers == set(range(40))
 
 
-def test_a_deadline_cancels_the_query(run_trio, over_tcp):
+def test_a_deadline_cancels_the_query(run_in_trio, over_tcp):
     """In the server as well; the connection is used again afterwards."""
 
     async def main():
@@ -107,10 +107,10 @@ def test_a_deadline_cancels_the_query(run_trio, over_tcp):
                 "select pg_backend_pid()"
             )
 
-    run_trio(main)
+    run_in_trio(main)
 
 
-def test_a_scope_cancels_many_queries(run_trio, where):
+def test_a_scope_cancels_many_queries(run_in_trio, where):
     async def sleep(connections):
         await aio_as_trio(connections.execute)(FOREVER)
 
@@ -124,10 +124,10 @@ def test_a_scope_cancels_many_queries(run_trio, where):
             await wait_until_sleeping(other, 0)
             assert await aio_as_trio(connections.fetchval)("select 'still'") == "still"
 
-    run_trio(main)
+    run_in_trio(main)
 
 
-def test_an_error_in_a_nursery_cancels_its_queries(run_trio, over_tcp):
+def test_an_error_in_a_nursery_cancels_its_queries(run_in_trio, over_tcp):
     async def sleep(connections):
         await aio_as_trio(connections.execute)(FOREVER)
 
@@ -144,11 +144,11 @@ def test_an_error_in_a_nursery_cancels_its_queries(run_trio, over_tcp):
             await wait_until_sleeping(other, 0)
             assert await aio_as_trio(connections.fetchval)("select 1") == 1
 
-    run_trio(main)
+    run_in_trio(main)
 
 
 @pytest.mark.parametrize("how", ["cancel", "deadline", "error"])
-def test_transactions_are_rolled_back(run_trio, over_tcp, how):
+def test_transactions_are_rolled_back(run_in_trio, over_tcp, how):
     """By a Trio cancel in the body of the transaction, or an error there."""
 
     async def transfer(db, scope):
@@ -175,10 +175,10 @@ def test_transactions_are_rolled_back(run_trio, over_tcp, how):
                 assert await aio_as_trio(db.fetchval)("select count(*) from t") == 0
                 assert not db.is_in_transaction()
 
-    run_trio(main)
+    run_in_trio(main)
 
 
-def test_transactions_are_committed_and_nested(run_trio, where):
+def test_transactions_are_committed_and_nested(run_in_trio, where):
     async def main():
         async with connection(where) as db:
             await aio_as_trio(db.execute)("create temp table t (n int)")
@@ -200,10 +200,10 @@ def test_transactions_are_committed_and_nested(run_trio, where):
                 assert rows == list(range(1, 1001))
             assert await aio_as_trio(db.fetchval)("select count(*) from t") == 1000
 
-    run_trio(main)
+    run_in_trio(main)
 
 
-def test_a_cursor_that_is_left_early(run_trio, where):
+def test_a_cursor_that_is_left_early(run_in_trio, where):
     async def main():
         async with connection(where) as db:
             for _ in range(5):
@@ -217,10 +217,10 @@ def test_a_cursor_that_is_left_early(run_trio, where):
                     ]
             assert await aio_as_trio(db.fetchval)("select 'still'") == "still"
 
-    run_trio(main)
+    run_in_trio(main)
 
 
-def test_copy_from_a_generator_of_trios(run_trio, where):
+def test_copy_from_a_generator_of_trios(run_in_trio, where):
     text = b"".join(b"%d\tline %d\n" % (number, number) for number in range(20_000))
     received = bytearray()
 
@@ -245,11 +245,11 @@ def test_copy_from_a_generator_of_trios(run_trio, where):
             question = "select * from t order by n"
             await aio_as_trio(db.copy_from_query)(question, output=take_all)
 
-    run_trio(main)
+    run_in_trio(main)
     assert received == text
 
 
-def test_notifications_go_into_a_memory_channel(run_trio, where):
+def test_notifications_go_into_a_memory_channel(run_in_trio, where):
     async def main():
         send, receive = trio.open_memory_channel(float("inf"))
 
@@ -274,10 +274,10 @@ def test_notifications_go_into_a_memory_channel(run_trio, where):
             await receive.receive()
         receive.close()
 
-    run_trio(main)
+    run_in_trio(main)
 
 
-def test_the_server_ends_a_connection(run_trio, where):
+def test_the_server_ends_a_connection(run_in_trio, where):
     async def main():
         lost = trio.Event()
         async with connection(where) as db, connection(where) as other:
@@ -296,10 +296,10 @@ def test_the_server_ends_a_connection(run_trio, where):
             with pytest.raises(asyncpg.InterfaceError):
                 await aio_as_trio(other.execute)("select 1")
 
-    run_trio(main)
+    run_in_trio(main)
 
 
-def test_connects_cancelled_at_any_point(run_trio, where):
+def test_connects_cancelled_at_any_point(run_in_trio, where):
     async def connect(scope):
         with scope:
             async with connection(where):
@@ -317,10 +317,10 @@ def test_connects_cancelled_at_any_point(run_trio, where):
             assert await aio_as_trio(db.fetchval)("select 1") == 1
 
     # asyncpg forgets a Future of its own when it is cancelled before TLS.
-    run_trio(main, tolerated=["unexpected connection_lost() call"])
+    run_in_trio(main, tolerated=["unexpected connection_lost() call"])
 
 
-def test_a_pool_in_a_scope_that_is_cancelled(run_trio, where):
+def test_a_pool_in_a_scope_that_is_cancelled(run_in_trio, where):
     async def main():
         async with connection(where) as other:
             with trio.CancelScope() as scope:
@@ -335,10 +335,10 @@ def test_a_pool_in_a_scope_that_is_cancelled(run_trio, where):
             assert scope.cancelled_caught
             await wait_until_sleeping(other, 0)
 
-    run_trio(main)
+    run_in_trio(main)
 
 
-def test_asyncio_code_works_on_the_same_pool(run_trio, over_tcp):
+def test_asyncio_code_works_on_the_same_pool(run_in_trio, over_tcp):
     """A Task that times out, and Trio tasks that do not, share the connections."""
 
     async def in_asyncio(connections):
@@ -360,4 +360,4 @@ def test_asyncio_code_works_on_the_same_pool(run_trio, over_tcp):
                     await aio_as_trio(connections.execute)("select pg_sleep(0.01)")
             assert answers == ["asyncio"] * 4
 
-    run_trio(main)
+    run_in_trio(main)

@@ -119,7 +119,7 @@ async def serving():
             await aio_as_trio(server.stop)(None)
 
 
-def test_unary_calls_from_a_nursery(run_trio):
+def test_unary_calls_from_a_nursery(run_in_trio):
     answers = {}
 
     async def ask(channel, number):
@@ -132,11 +132,11 @@ def test_unary_calls_from_a_nursery(run_trio):
                 for number in range(100):
                     nursery.start_soon(ask, channel, number)
 
-    run_trio(main, not_sockets)
+    run_in_trio(main, not_sockets)
     assert answers == {number: b"HELLO %d" % number for number in range(100)}
 
 
-def test_server_streams_are_iterated(run_trio):
+def test_server_streams_are_iterated(run_in_trio):
     async def read(channel, answers):
         call = channel.unary_stream(f"/{SERVICE}/Count")(b"300")
         answers.append([answer async for answer in aio_as_trio(call)])
@@ -149,10 +149,10 @@ def test_server_streams_are_iterated(run_trio):
                     nursery.start_soon(read, channel, answers)
             assert answers == [[b"%d" % number for number in range(300)]] * 3
 
-    run_trio(main, not_sockets)
+    run_in_trio(main, not_sockets)
 
 
-def test_a_generator_of_trios_is_the_requests(run_trio):
+def test_a_generator_of_trios_is_the_requests(run_in_trio):
     async def main():
         async with serving() as (channel, service):
             collect = aio_as_trio(channel.stream_unary(f"/{SERVICE}/Collect"))
@@ -163,10 +163,10 @@ def test_a_generator_of_trios_is_the_requests(run_trio):
             answers = [answer async for answer in aio_as_trio(call)]
             assert answers == [(b"%d" % number)[::-1] for number in range(100)]
 
-    run_trio(main, not_sockets)
+    run_in_trio(main, not_sockets)
 
 
-def test_a_bidirectional_stream(run_trio):
+def test_a_bidirectional_stream(run_in_trio):
     """Asked and answered by turns, and then written and read by two tasks."""
 
     async def main():
@@ -189,7 +189,7 @@ def test_a_bidirectional_stream(run_trio):
             assert await read() is grpc.aio.EOF
             assert await aio_as_trio(call.code)() is grpc.StatusCode.OK
 
-    run_trio(main, not_sockets)
+    run_in_trio(main, not_sockets)
 
 
 async def wait_for_end(channel, method, **options):
@@ -210,7 +210,7 @@ endless_methods = pytest.mark.parametrize("method", ["Endless", "EndlessStream"]
 
 
 @endless_methods
-def test_a_cancelled_scope_ends_the_call(run_trio, method):
+def test_a_cancelled_scope_ends_the_call(run_in_trio, method):
     """In the server too, down to the Trio task there."""
 
     async def main():
@@ -224,11 +224,11 @@ def test_a_cancelled_scope_ends_the_call(run_trio, method):
             call = aio_as_trio(channel.unary_unary(f"/{SERVICE}/Unary"))
             assert await call(b"still") == b"STILL"
 
-    run_trio(main, not_sockets)
+    run_in_trio(main, not_sockets)
 
 
 @endless_methods
-def test_deadlines_of_trios_and_of_grpcs(run_trio, method):
+def test_deadlines_of_trios_and_of_grpcs(run_in_trio, method):
     async def main():
         async with serving() as (channel, service):
             await aio_as_trio(channel.channel_ready)()
@@ -242,10 +242,10 @@ def test_deadlines_of_trios_and_of_grpcs(run_trio, method):
             assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
             await service.cancelled.wait()
 
-    run_trio(main, not_sockets)
+    run_in_trio(main, not_sockets)
 
 
-def test_calls_that_are_cancelled_by_their_own_method(run_trio):
+def test_calls_that_are_cancelled_by_their_own_method(run_in_trio):
     async def main():
         async with serving() as (channel, service):
             call = channel.unary_unary(f"/{SERVICE}/Endless")(b"")
@@ -261,10 +261,10 @@ def test_calls_that_are_cancelled_by_their_own_method(run_trio):
             assert call.cancelled()
             await service.cancelled.wait()
 
-    run_trio(main, not_sockets)
+    run_in_trio(main, not_sockets)
 
 
-def test_errors_cross(run_trio):
+def test_errors_cross(run_in_trio):
     async def main():
         async with serving() as (channel, service):
             call = aio_as_trio(channel.unary_unary(f"/{SERVICE}/Unary"))
@@ -280,10 +280,10 @@ def test_errors_cross(run_trio):
             await service.cancelled.wait()
             assert await call(b"still") == b"STILL"
 
-    run_trio(main, not_sockets)
+    run_in_trio(main, not_sockets)
 
 
-def test_the_server_stops_under_a_call(run_trio):
+def test_the_server_stops_under_a_call(run_in_trio):
     async def main():
         statuses = []
 
@@ -312,4 +312,4 @@ def test_the_server_stops_under_a_call(run_trio):
             [grpc.StatusCode.CANCELLED],
         )
 
-    run_trio(main, not_sockets)
+    run_in_trio(main, not_sockets)
