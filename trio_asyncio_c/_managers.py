@@ -16,6 +16,7 @@ meanwhile, the body is, in its own flavour's way, and waited for.
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from . import _core, _crossing
@@ -207,12 +208,14 @@ class TrioEntry:
         self.owner = asyncio.current_task()
         self._loop = loop
         self._manager = manager
+        self._body_begun = False
         self._body_over = False
         self._body_cancelled = False
         self._cancelled_body = False
         self._outcome: BaseException | None = None
         self._parked: _core.Task | None = None
         self._raise_cancel: Callable[[], Any] | None = None
+        self._waited: Any = None
         self._ended = False
 
     # In the manager's Trio task
@@ -240,11 +243,17 @@ class TrioEntry:
             self._raise_cancel()
 
     def _abort(self, raise_cancel: Callable[[], Any]) -> Abort:
+        if self.owner is not None and self.owner.done():
+            return Abort.SUCCEEDED  # without having left: nobody will
         self._raise_cancel = raise_cancel
-        if not self._body_over and self.owner is not None:
+        if self._body_begun and not self._body_over:
+            self._cancel_body()
+        return Abort.FAILED
+
+    def _cancel_body(self) -> None:
+        if self.owner is not None:
             self._cancelled_body = True
             self.owner.cancel("the Trio task of a context manager was cancelled")
-        return Abort.FAILED
 
     # What the call tells its sink
 
@@ -261,7 +270,8 @@ class TrioEntry:
 
     def _call_cancelled(self) -> None:
         self._ended = True
-        self._waited.call_cancelled()
+        if self._waited is not None:
+            self._waited.call_cancelled()
 
     # In the asyncio Task
 
@@ -273,9 +283,18 @@ class TrioEntry:
         self._waited = _CallOutcome(self._call)
         try:
             value = await self._waited
+        except asyncio.CancelledError as cancel:
+            if self._parked is not None and not self._ended:
+                # Cancelled between the entry's end and the body.
+                with suppress(asyncio.CancelledError):
+                    await self._leave(cancel)
+            raise
         finally:
-            del self._waited  # its error has this frame in its traceback
+            self._waited = None  # its error has this frame in its traceback
         self._cancels_before = self._count_cancels()
+        self._body_begun = True
+        if self._raise_cancel is not None:
+            self._cancel_body()
         return value
 
     def _count_cancels(self) -> int:
@@ -296,7 +315,7 @@ class TrioEntry:
             return bool(await self._waited)
         finally:
             self._outcome = None
-            del self._waited  # its error has this frame in its traceback
+            self._waited = None  # its error has this frame in its traceback
 
     async def exit(self, error: BaseException | None) -> bool:
         """Leave the manager, and return whether the body's error is suppressed."""

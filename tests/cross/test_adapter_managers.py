@@ -15,6 +15,7 @@ from trio_asyncio_c import (
     aio_as_trio,
     current_loop,
     lowlevel,
+    new_event_loop,
     open_loop,
     run_asyncio,
     testing,
@@ -852,3 +853,172 @@ def test_nothing_is_left_to_the_collector():
             gc.enable()
 
     run_mock(main)
+
+
+# Cancels of asyncio's at any point of a Trio-flavoured manager
+
+
+class TurnsManager:
+    """Trio-flavoured: takes some turns to be entered and left, and counts."""
+
+    def __init__(self, turns):
+        self.turns = turns
+        self.inside = 0
+        self.errors = []
+
+    async def __aenter__(self):
+        await self._take_turns()
+        self.inside += 1
+
+    async def __aexit__(self, exc_type, error, traceback):
+        self.errors.append(error)
+        self.inside -= 1
+        with trio.CancelScope(shield=True):
+            await self._take_turns()
+
+    async def _take_turns(self):
+        for _ in range(self.turns):
+            await lowlevel.checkpoint()
+
+
+@opened_both_ways
+@pytest.mark.parametrize("turns", [0, 1, 3])
+def test_a_trio_manager_is_left_wherever_it_was_cancelled(program, turns):
+    counts = set()
+
+    async def use(manager):
+        begun = False
+        try:
+            async with trio_as_aio(manager):
+                begun = True
+                await asyncio.sleep(1000)
+        finally:
+            counts.add((begun, len(manager.errors)))
+
+    async def main():
+        for steps in range(30):
+            manager = TurnsManager(turns)
+            task = asyncio.create_task(use(manager))
+            for _ in range(steps):
+                await asyncio.sleep(0)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            assert manager.inside == 0
+        assert task.cancelling() == 1
+
+    program.run_asyncio(main)
+    assert {(False, 0), (True, 1)} <= counts <= {(False, 0), (False, 1), (True, 1)}
+
+
+@opened_both_ways
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_cancel_between_the_entry_of_a_trio_manager_and_the_body(program, fails):
+    """There is no body then, but the manager is left, with the cancel."""
+    steps = []
+
+    class CancelsItsUser:
+        async def __aenter__(self):
+            loop = asyncio.get_running_loop()
+            loop.call_soon(self.user.cancel, "too soon")
+
+        async def __aexit__(self, exc_type, exc, traceback):
+            steps.append(exc_type)
+            with trio.CancelScope(shield=True):
+                await trio.sleep(1)
+            steps.append("left")
+            if fails:
+                raise KeyError("it")
+            return True
+
+    async def use(manager):
+        manager.user = asyncio.current_task()
+        async with trio_as_aio(manager):
+            pytest.fail("begun")
+
+    async def main():
+        task = asyncio.create_task(use(CancelsItsUser()))
+        expected = KeyError if fails else asyncio.CancelledError
+        with pytest.raises(expected, match="it" if fails else "too soon"):
+            await task
+
+    program.run_asyncio(main)
+    assert steps == [Cancelled, "left"]
+
+
+@opened_both_ways
+@pytest.mark.parametrize("turns", [0, 1, 3])
+def test_a_time_limit_at_any_point_of_a_trio_manager(program, turns):
+    """Its cancel is counted right, so that it becomes a TimeoutError."""
+
+    async def use(manager, limit):
+        async with limit, trio_as_aio(manager):
+            await asyncio.sleep(1000)
+
+    async def main():
+        loop = asyncio.get_running_loop()
+        for steps in range(30):
+            manager = TurnsManager(turns)
+            limit = asyncio.timeout(None)
+            task = asyncio.create_task(use(manager, limit))
+            for _ in range(steps):
+                await asyncio.sleep(0)
+            if steps > 0:
+                limit.reschedule(loop.time())
+                with pytest.raises(TimeoutError):
+                    await task
+                assert task.cancelling() == 0
+            else:
+                task.cancel()
+                await asyncio.wait([task])
+            assert manager.inside == 0
+
+    program.run_asyncio(main)
+
+
+@opened_both_ways
+def test_a_trio_manager_cancelled_as_its_entry_ends(program):
+    """By Trio: the body begins, and finds the cancel at its first await."""
+    steps = []
+
+    class Scope:
+        async def __aenter__(self):
+            self.scope = trio.CancelScope()
+            self.scope.__enter__()
+            self.scope.cancel()
+
+        async def __aexit__(self, *error):
+            return self.scope.__exit__(*error)
+
+    async def main():
+        async with trio_as_aio(Scope()):
+            steps.append("begun")
+            try:
+                await asyncio.sleep(0)
+            finally:
+                steps.append("ended")
+        assert asyncio.current_task().cancelling() == 0
+        await asyncio.sleep(0)
+
+    program.run_asyncio(main)
+    assert steps == ["begun", "ended"]
+
+
+def test_a_trio_manager_that_nobody_leaves():
+    """The loop can be closed all the same."""
+    manager = TurnsManager(0)
+
+    async def enter():
+        await trio_as_aio(manager).__aenter__()
+
+    async def main():
+        async with open_loop():
+            await run_asyncio(enter)
+            assert manager.inside == 1
+
+    run(main)
+    assert manager.inside == 0
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:
+        runner.run(enter())
+        assert manager.inside == 1
+    assert manager.inside == 0
