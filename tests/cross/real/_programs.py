@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
 import trio_asyncio_c
 from trio_asyncio_c import open_loop
 from trio_asyncio_c._install import is_trio_installed
@@ -15,7 +17,14 @@ if is_trio_installed():
 else:
     from trio_asyncio_c import trio
 
-__all__ = ["WAYS", "is_trio_installed", "trio"]
+__all__ = ["WAYS", "require_trio", "trio"]
+
+
+def require_trio():
+    """Skip a module of tests of what imports ``trio``, where that has its own core."""
+    if not is_trio_installed():
+        reason = "Trio is to be on the core: -p trio_asyncio_c.pytest_trio"
+        pytest.skip(reason, allow_module_level=True)
 
 
 class OpenedLoop:

@@ -254,9 +254,7 @@ def test_the_whole_app_in_a_task(run_in_trio):
         async def auto_pilot(pilot):
             await run_trio(drive, app, pilot)
 
-        answer = await run_asyncio(
-            app.run_async, headless=True, auto_pilot=auto_pilot
-        )
+        answer = await run_asyncio(app.run_async, headless=True, auto_pilot=auto_pilot)
         assert answer == ["milk"]
 
     run_in_trio(main)
