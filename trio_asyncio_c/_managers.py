@@ -212,6 +212,7 @@ class TrioEntry:
         self._body_over = False
         self._body_cancelled = False
         self._cancelled_body = False
+        self._cancels_then: int | None = None
         self._outcome: BaseException | None = None
         self._parked: _core.Task | None = None
         self._raise_cancel: Callable[[], Any] | None = None
@@ -251,9 +252,12 @@ class TrioEntry:
         return Abort.FAILED
 
     def _cancel_body(self) -> None:
-        if self.owner is not None:
+        owner = self.owner
+        if owner is not None:
             self._cancelled_body = True
-            self.owner.cancel("the Trio task of a context manager was cancelled")
+            if not getattr(owner, "_must_cancel", False):
+                self._cancels_then = owner.cancelling()
+            owner.cancel("the Trio task of a context manager was cancelled")
 
     # What the call tells its sink
 
@@ -300,6 +304,20 @@ class TrioEntry:
     def _count_cancels(self) -> int:
         return 0 if self.owner is None else self.owner.cancelling()
 
+    async def _take_cancel(self) -> None:
+        """Take a cancel that the body did not wait for, if it was the manager's only:
+        uncancel() leaves it to the next await, from CPython 3.13 on while there are
+        older ones."""
+        if self._count_cancels() != self._cancels_then:
+            return
+        with suppress(asyncio.CancelledError):
+            await asyncio.sleep(0)
+        if self._count_cancels() != self._cancels_then:
+            # By somebody else as well meanwhile, who is to be heard.
+            assert self.owner is not None
+            self.owner.cancel()
+            self.owner.uncancel()
+
     async def _leave(self, error: BaseException | None) -> bool:
         """Have the manager left; return whether nothing is to be raised."""
         self._body_over = True
@@ -322,7 +340,10 @@ class TrioEntry:
         from_outside = False
         if self._cancelled_body:
             assert self.owner is not None
-            from_outside = self.owner.uncancel() > self._cancels_before
+            self.owner.uncancel()
+            if getattr(self.owner, "_must_cancel", False):
+                await self._take_cancel()
+            from_outside = self._count_cancels() > self._cancels_before
         traceback = None if error is None else error.__traceback__
         try:
             suppressed = await self._leave(error)

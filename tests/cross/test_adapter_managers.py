@@ -1022,3 +1022,54 @@ def test_a_trio_manager_that_nobody_leaves():
         runner.run(enter())
         assert manager.inside == 1
     assert manager.inside == 0
+
+
+@opened_both_ways
+@pytest.mark.parametrize("older", ["none", "before", "inside"])
+def test_a_nursery_that_is_cancelled_by_the_bodys_last_line(program, older):
+    """The cancel that nobody has waited for goes no further, on any CPython, whatever
+    the Task has overcome before."""
+
+    async def overcome_cancel():
+        asyncio.current_task().cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asyncio.sleep(0)
+
+    async def main():
+        if older == "before":
+            await overcome_cancel()
+        async with trio_as_aio(trio.open_nursery()) as nursery:
+            nursery.start_soon(trio.sleep_forever)
+            await asyncio.sleep(1)
+            if older == "inside":
+                await overcome_cancel()
+            nursery.cancel_scope.cancel()
+        assert asyncio.current_task().cancelling() == (older != "none")
+        await asyncio.sleep(0)
+
+    program.run_asyncio(main)
+
+
+@opened_both_ways
+@pytest.mark.parametrize("later", [False, True])
+def test_a_nursery_and_its_user_are_cancelled_by_the_bodys_last_line(program, later):
+    async def use():
+        async with trio_as_aio(trio.open_nursery()) as nursery:
+            nursery.start_soon(trio.sleep_forever)
+            await asyncio.sleep(1)
+            cancel = asyncio.current_task().cancel
+            if later:
+                asyncio.get_running_loop().call_soon(cancel, "the user")
+            else:
+                cancel("the user")
+            nursery.cancel_scope.cancel()
+        await asyncio.sleep(1)
+        pytest.fail("not cancelled")
+
+    async def main():
+        task = asyncio.create_task(use())
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert task.cancelling() == 1
+
+    program.run_asyncio(main)
