@@ -41,6 +41,14 @@ def _split_cancelled(
     return (error, None) if isinstance(error, Cancelled) else (None, error)
 
 
+class _ToldOutcome(TaskOutcome):
+    """The outcome of a Task that has been told of the cancel, by the body's error: one
+    cancel is one CancelledError in asyncio, and its clean-up goes on after it."""
+
+    def cancel(self, msg: Any = None) -> bool:
+        return True
+
+
 class AsyncioEntry:
     """One use of an asyncio-flavoured manager by a Trio task."""
 
@@ -125,12 +133,15 @@ class AsyncioEntry:
         return None if caught else error
 
     def _start_leaving(self, outcome: BaseException | None) -> asyncio.Future[Any]:
+        was_told = isinstance(outcome, asyncio.CancelledError)
         self._outcome = outcome
         self._body_over = True
         if self._wake is not None and not self._wake.done():
             self._wake.set_result(None)
         # Of a stopped loop, its end is what wakes the Task up.
         _crossing.check_running(self._loop)
+        if was_told:
+            return _ToldOutcome(self._task)
         # A cancel that is pending may not keep the exit from being begun.
         return TaskOutcome(self._task, cancel_at_await=True)
 

@@ -190,6 +190,20 @@ def test_a_deadline_in_the_body(run_in_trio):
     run_in_trio(main)
 
 
+def test_a_deadline_around_the_app(run_in_trio):
+    """It ends the body, and the harness ends the app, which takes several awaits."""
+
+    async def main():
+        app = Shop()
+        with trio.move_on_after(0.3) as scope:
+            async with driving(app):
+                await trio.sleep_forever()
+        assert scope.cancelled_caught
+        assert not app.is_running
+
+    run_in_trio(main)
+
+
 def test_an_error_in_the_body_ends_the_app(run_in_trio):
     async def main():
         app = Shop()
