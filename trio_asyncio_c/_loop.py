@@ -140,6 +140,9 @@ class EventLoop(_core.LoopCore, asyncio.SelectorEventLoop):
 
     __module__ = "trio_asyncio_c"
 
+    # Whether its end waits for jobs in Trio's threads, or leaves them to themselves.
+    _waits_for_jobs = False
+
     # As slots, so that the instance's dict is not even made unless somebody sets
     # an attribute of their own: every lookup of call_soon would search it first.
     __slots__ = (
@@ -624,7 +627,12 @@ class EventLoop(_core.LoopCore, asyncio.SelectorEventLoop):
         self, executor: Any, func: Callable[..., Any], *args: Any
     ) -> Any:
         """Do `run_in_executor` with an executor that is not the C one."""
-        future = self._submit(executor, func, *args)
+        used = self._default_executor if executor is None else executor
+        if isinstance(used, TrioExecutor):
+            if self._debug:
+                self._check_callback(func, "run_in_executor")
+            return used._start(self, func, args)
+        future = asyncio.BaseEventLoop.run_in_executor(self, executor, func, *args)
         runner: Any = self._runner
         if not isinstance(runner.clock, SystemClock):
 
@@ -635,13 +643,9 @@ class EventLoop(_core.LoopCore, asyncio.SelectorEventLoop):
             future.add_done_callback(release)
         return future
 
-    def _submit(self, executor: Any, func: Callable[..., Any], *args: Any) -> Any:
-        used = self._default_executor if executor is None else executor
-        if isinstance(used, TrioExecutor):
-            if self._debug:
-                self._check_callback(func, "run_in_executor")
-            return used._start(self, func, args)
-        return asyncio.BaseEventLoop.run_in_executor(self, executor, func, *args)
+    def _start_job(self, fn: Callable[..., Awaitable[Any]], *args: Any) -> None:
+        """Start the Trio task that waits for a job of a `TrioExecutor`."""
+        self.run_trio_task(fn, *args)
 
     async def shutdown_default_executor(self, timeout: float | None = None) -> None:
         """Wait until the jobs of the default executor are done; no new ones are taken.

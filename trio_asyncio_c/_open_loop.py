@@ -5,12 +5,13 @@ The loop lives in a subtree of the task that opened it::
     task that entered open_loop()
       nursery: errors that leave callbacks; around the body
         keeper task, shielded
-          nursery: the loop's host, readers, writers, executor jobs
-            nursery: Trio tasks started by asyncio code
+          nursery: the loop's host, readers, writers
+            nursery: jobs of executors
+              nursery: Trio tasks started by asyncio code
 
 An outer cancel reaches the body only. When the body has ended, the tasks of both
-flavours are cancelled at one instant and waited for,
-while callbacks, fds and timers still work; only then is the loop closed.
+flavours are cancelled at one instant and waited for, while callbacks, fds, timers and
+executors still work; only then is the loop closed.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from . import _asyncgen_dispatch, _core, _crossing, _run
 from ._crossing import current_loop
+from ._executor import TrioExecutor
 from ._ki import enable_ki_protection
 from ._loop import EventLoop, _with_keywords
 from ._sync import Event
@@ -47,7 +49,10 @@ class TrioEventLoop(EventLoop):
 
     __module__ = "trio_asyncio_c"
 
+    _waits_for_jobs = True
+
     __slots__ = (
+        "_jobs",
         "_nurseries",
         "_stop_asked",
         "_stop_waiters",
@@ -56,14 +61,20 @@ class TrioEventLoop(EventLoop):
     )
 
     def __init__(
-        self, nursery: _core.Nursery, calls: _core.Nursery, errors: _core.Nursery
+        self,
+        nursery: _core.Nursery,
+        jobs: _core.Nursery,
+        calls: _core.Nursery,
+        errors: _core.Nursery,
     ) -> None:
         self._nurseries = (nursery, calls, errors)
+        self._jobs = jobs
         self._stopped: Event | None = None
         self._stop_waiters: list[Event] = []
         self._stop_asked = False
         self._unwinding = False
         super().__init__()
+        self._default_executor = TrioExecutor()
         self._thread_id = threading.get_ident()
 
     def _find_home(self, clock: Clock | None) -> None:
@@ -75,6 +86,10 @@ class TrioEventLoop(EventLoop):
 
     def _raise_from_task(self, exc: BaseException) -> None:
         self._raise_out(exc)
+
+    def _start_job(self, fn: Callable[..., Awaitable[Any]], *args: Any) -> None:
+        _crossing.check_running(self)
+        self._jobs.start_soon(fn, *args)
 
     def run_forever(self) -> None:
         """Raise RuntimeError: the loop runs already, within its run."""
@@ -271,24 +286,18 @@ class TrioEventLoop(EventLoop):
         finally:
             shield.shield = True
 
-    async def _unwind(
-        self, closing: Event, calls_done: Event, shield: _core.CancelScope
-    ) -> None:
+    async def _unwind(self, keeper: _Keeper, shield: _core.CancelScope) -> None:
         """End everything that the loop started; `shield` is the scope that keeps
         cancels away."""
         await self._restart_if_stopped()
         await self.synchronize()
-        self._calls.cancel_scope.cancel(reason="the open_loop() block has ended")
+        keeper.cancel_calls()
         await self._unwind_tasks(_live_tasks(self))
-        closing.set()
-        await calls_done.wait()
-        if self._executor_jobs:
-            done = self.create_future()
-            self._when_jobs_done(done)
-            await _core.wait_future(done)
+        await keeper.end_calls()
         try:
             await self._finalize_asyncgens(shield)
         finally:
+            await keeper.end_jobs()
             await self.synchronize()
             if self._stopped is not None:
                 self._stopped.set()
@@ -303,8 +312,10 @@ class _Keeper:
     def __init__(self, errors: _core.Nursery) -> None:
         self._errors = errors
         self._opened = Event()
-        self._closing = Event()
+        self._no_more_calls = Event()
         self._calls_done = Event()
+        self._no_more_jobs = Event()
+        self._jobs_done = Event()
         self._closed = Event()
         self._loop: TrioEventLoop | None = None
 
@@ -312,15 +323,38 @@ class _Keeper:
     async def _keep(self) -> None:
         with _core.CancelScope(shield=True):
             async with _core.open_nursery() as nursery:
-                async with _core.open_nursery() as calls:
-                    try:
-                        self._loop = TrioEventLoop(nursery, calls, self._errors)
-                    finally:
-                        self._opened.set()
+                async with _core.open_nursery() as jobs:
+                    async with _core.open_nursery() as calls:
+                        # A loop that is closed has them no more.
+                        self._calls, self._jobs = calls, jobs
+                        try:
+                            self._loop = TrioEventLoop(
+                                nursery, jobs, calls, self._errors
+                            )
+                        finally:
+                            self._opened.set()
+                        with _core.CancelScope(shield=True):
+                            await self._no_more_calls.wait()
+                    self._calls_done.set()
                     with _core.CancelScope(shield=True):
-                        await self._closing.wait()
-                self._calls_done.set()
+                        await self._no_more_jobs.wait()
+                self._jobs_done.set()
                 await self._closed.wait()
+
+    def cancel_calls(self) -> None:
+        """Cancel the Trio tasks that asyncio code has started."""
+        self._calls.cancel_scope.cancel(reason="the open_loop() block has ended")
+
+    async def end_calls(self) -> None:
+        """Wait for those tasks."""
+        self._no_more_calls.set()
+        await self._calls_done.wait()
+
+    async def end_jobs(self) -> None:
+        """Wait for the jobs that are in threads, and cancel those that are not."""
+        self._jobs.cancel_scope.cancel(reason="the open_loop() block has ended")
+        self._no_more_jobs.set()
+        await self._jobs_done.wait()
 
     async def open(self) -> TrioEventLoop | None:
         """Start the keeper and return its loop, or None if that failed, in which case
@@ -342,10 +376,15 @@ class _Keeper:
         assert self._loop is not None
         try:
             with _core.CancelScope(shield=True) as shield:
-                if not self._loop.is_closed():
-                    await self._loop._unwind(self._closing, self._calls_done, shield)
+                if self._loop.is_closed():
+                    self.cancel_calls()
+                    await self.end_calls()
+                    await self.end_jobs()
+                else:
+                    await self._loop._unwind(self, shield)
         finally:
-            self._closing.set()
+            self._no_more_calls.set()
+            self._no_more_jobs.set()
             self._closed.set()
 
     def close(self) -> None:

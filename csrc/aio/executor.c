@@ -24,7 +24,6 @@ typedef struct TacExecutorJob {
     PyObject *future;      /* owned */
     PyObject *fn;          /* owned till it was called */
     PyObject *args;        /* owned tuple */
-    PyObject *context;     /* owned; NULL: the worker's own */
     PyObject *value;       /* owned; the outcome */
     PyObject *error;       /* owned; the outcome */
 } TacExecutorJob;
@@ -71,28 +70,12 @@ static const struct tac_task_ops executor_ops = {
 
 /* In the worker ----------------------------------------------------------- */
 
-static PyObject *
-executor_call(TacExecutorJob *job)
-{
-    if (job->context == NULL) {
-        return PyObject_CallObject(job->fn, job->args);
-    }
-    if (PyContext_Enter(job->context) < 0) {
-        return NULL;
-    }
-    PyObject *value = PyObject_CallObject(job->fn, job->args);
-    PyObject *error = value == NULL ? PyErr_GetRaisedException() : NULL;
-    (void)PyContext_Exit(job->context);
-    PyErr_SetRaisedException(error);
-    return value;
-}
-
 static int executor_finish(PyObject *owner);
 
 static void
 executor_run_job(TacExecutorJob *job)
 {
-    job->value = executor_call(job);
+    job->value = PyObject_CallObject(job->fn, job->args);
     if (job->value == NULL) {
         job->error = PyErr_GetRaisedException();
     }
@@ -355,11 +338,7 @@ executor_job_new(TacLoop *loop, PyObject *fn, PyObject *const *args,
     job->args = PyTuple_New(nargs);
     job->future = PyObject_CallMethodNoArgs((PyObject *)loop,
                                             loop->state->str_create_future);
-    /* Inside a run the context is copied, as Trio does; asyncio does not. */
-    job->context = loop->errors == NULL ? NULL : PyContext_CopyCurrent();
-    if (job->args == NULL || job->future == NULL
-        || (loop->errors != NULL && job->context == NULL))
-    {
+    if (job->args == NULL || job->future == NULL) {
         Py_DECREF(job);
         return NULL;
     }
@@ -566,8 +545,8 @@ void
 tac_executor_drop_all(TacLoop *loop)
 {
     struct tac_list *node;
-    bool drop = loop->errors != NULL || loop->jobs_busy == 0;
-    while (drop && (node = tac_list_pop_front(&loop->jobs)) != NULL) {
+    while (loop->jobs_busy == 0
+           && (node = tac_list_pop_front(&loop->jobs)) != NULL) {
         Py_DECREF(tac_list_entry(node, TacExecutorJob, node));
     }
     while ((node = tac_list_pop_front(&loop->running)) != NULL) {
@@ -601,7 +580,6 @@ executor_tp_traverse(TacExecutorJob *job, visitproc visit, void *arg)
     Py_VISIT(job->future);
     Py_VISIT(job->fn);
     Py_VISIT(job->args);
-    Py_VISIT(job->context);
     Py_VISIT(job->value);
     Py_VISIT(job->error);
     return 0;
@@ -613,7 +591,6 @@ executor_tp_clear(TacExecutorJob *job)
     Py_CLEAR(job->future);
     Py_CLEAR(job->fn);
     Py_CLEAR(job->args);
-    Py_CLEAR(job->context);
     Py_CLEAR(job->value);
     Py_CLEAR(job->error);
     return 0;

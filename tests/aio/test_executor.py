@@ -534,10 +534,16 @@ def test_cancelled_jobs_of_trios_threads(loop, trio_executor):
         await asyncio.sleep(0.01)
         new = loop.run_in_executor(passed, seen.append, "new")
         for future in (running[0], waiting, new):
-            assert future.cancel()
-            assert future.cancelled()
+            assert future.cancel("why")
+            assert not future.done()
+        for future in (waiting, new):
+            with pytest.raises(asyncio.CancelledError, match="^why$"):
+                await future
+        # What a thread has begun is waited for, and its value is not lost.
+        assert not running[0].done()
         gate.set()
-        await running[1]
+        assert await asyncio.gather(*running) == [True, True]
+        assert not running[0].cancel()
         assert await loop.run_in_executor(passed, int) == 0
         await loop.shutdown_default_executor()
         assert passed is not None or not executor._unfinished

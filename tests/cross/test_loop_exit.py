@@ -119,3 +119,28 @@ def test_the_old_child_watcher_still_tells_of_a_child():
             assert not watcher.is_active()
 
     trio.run(main)
+
+
+@pytest.mark.parametrize("waits", [True, False])
+def test_a_block_whose_loop_was_closed_by_hand_ends_its_trio_tasks(waits):
+    steps = []
+
+    async def callee():
+        try:
+            await trio.sleep_forever()
+        finally:
+            steps.append("ended")
+
+    async def main():
+        async with open_loop() as loop:
+            future = loop.run_trio(callee)
+            loop.run_trio_task(callee)
+            await loop.synchronize()
+            stopped = loop.stop()
+            if waits:
+                await stopped.wait()
+                loop.close()
+        assert future.cancelled()
+
+    trio.run(main)
+    assert steps == ["ended"] * 2
