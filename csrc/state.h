@@ -84,7 +84,7 @@ struct tac_spare {
  * sets when the flavour of what runs changes; state->hook_<name>, NULL until
  * set. */
 #define TAC_HOOKS(X)                                                        \
-    X(coroutine_or_error) X(wrap_awaitable) X(system_clock)                 \
+    X(coroutine_or_error) X(wrap_awaitable) X(system_clock) X(adapt_asyncio)\
     X(call_protected) X(log_instrument_error) X(new_thread) X(raise_error)  \
     X(collapse_group) X(format_source) X(slow_callback) X(handle_context)   \
     X(iter_await_frames) X(parking_statistics) X(run_statistics)            \

@@ -11,7 +11,7 @@ import asyncio
 import functools
 import inspect
 import types
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 from . import _core, _crossing
 from ._crossing import run_asyncio_on, run_trio_on
@@ -19,7 +19,14 @@ from ._iterators import AsyncioIterator, TrioIterator
 from ._managers import AsyncioEntry, TrioEntry
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Generator
+    from collections.abc import (
+        AsyncIterable,
+        Awaitable,
+        Callable,
+        Coroutine,
+        Generator,
+    )
+    from contextlib import AbstractAsyncContextManager
 
     from ._loop import EventLoop
 
@@ -29,6 +36,7 @@ __all__ = [
     "allow_asyncio",
     "asyncio_as_trio",
     "run_aio_generator",
+    "run_asyncio",
     "run_generator",
     "run_iterator",
     "trio2aio",
@@ -195,10 +203,6 @@ class _TrioAsAio(_core.TrioAsAio, _Adapter):
         return TrioIterator(self._find_loop(), self._wrapped)
 
 
-if hasattr(inspect, "markcoroutinefunction"):  # since 3.12
-    inspect.markcoroutinefunction(_AioAsTrio)
-
-
 def aio_as_trio(proc: Any, *, loop: EventLoop | None = None) -> Any:
     """Adapt something asyncio-flavoured for Trio-flavoured code.
 
@@ -243,6 +247,46 @@ def trio_as_aio(proc: Any, *, loop: EventLoop | None = None) -> Any:
     """
     return _TrioAsAio(proc, loop)
 
+
+def _adapt_asyncio(thing: Any, loop: EventLoop | None) -> Any:
+    """Adapt an async iterator or context manager; None: it is neither."""
+    kind = type(thing)
+    if hasattr(kind, "__aiter__") or hasattr(kind, "__aenter__"):
+        return _AioAsTrio(thing, loop)
+    return None
+
+
+_core._set_hooks(adapt_asyncio=_adapt_asyncio)
+
+
+@overload
+def run_asyncio(
+    fn: Callable[..., Awaitable[Any]], /, *args: Any, **kwargs: Any
+) -> Coroutine[Any, Any, Any]: ...
+@overload
+def run_asyncio(
+    fn: AsyncIterable[Any] | AbstractAsyncContextManager[Any, Any], /
+) -> Any: ...
+def run_asyncio(fn: Any, /, *args: Any, **kwargs: Any) -> Any:
+    """Call an asyncio-flavoured function on the current loop and wait for it; see
+    `EventLoop.run_asyncio`.
+
+    Args:
+      fn: the function; or an async iterator or context manager, whose
+        `aio_as_trio` is returned then.
+
+    Flavor: trio. Checkpoint: yes.
+    """
+    if not (callable(fn) or args or kwargs):
+        adapter = _adapt_asyncio(fn, None)
+        if adapter is not None:
+            return adapter
+    return _crossing.run_asyncio_later(fn, args, kwargs)
+
+
+if hasattr(inspect, "markcoroutinefunction"):  # since 3.12
+    inspect.markcoroutinefunction(_AioAsTrio)
+    inspect.markcoroutinefunction(run_asyncio)
 
 asyncio_as_trio = aio_as_trio
 trio_as_asyncio = trio_as_aio

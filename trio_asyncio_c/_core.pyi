@@ -5,9 +5,16 @@
 # private attributes.
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterator
+from collections.abc import (
+    AsyncIterable,
+    Awaitable,
+    Callable,
+    Coroutine,
+    Generator,
+    Iterator,
+)
 from concurrent.futures import Executor
-from contextlib import AbstractContextManager
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from contextvars import Context
 from socket import socket
 from threading import Thread
@@ -860,7 +867,12 @@ class LoopCore:
     def run_trio(
         self, fn: _AsyncFn, /, *args: Any, **kwargs: Any
     ) -> asyncio.Future[Any]: ...
+    @overload
     async def run_asyncio(self, fn: _AsyncFn, /, *args: Any, **kwargs: Any) -> Any: ...
+    @overload
+    def run_asyncio(
+        self, fn: AsyncIterable[Any] | AbstractAsyncContextManager[Any, Any], /
+    ) -> Any: ...
 
 # Crossings
 

@@ -24,7 +24,6 @@ __all__ = [
     "current_loop",
     "run_aio_coroutine",
     "run_aio_future",
-    "run_asyncio",
     "run_coroutine",
     "run_future",
     "run_trio",
@@ -260,7 +259,7 @@ async def _call_on(
     return await fn(*args, **kwargs)
 
 
-async def _run_asyncio_later(
+async def run_asyncio_later(
     fn: Callable[..., Awaitable[Any]], args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> Any:
     return await run_asyncio_on(_require_loop(), fn, args, kwargs)
@@ -277,7 +276,7 @@ def run_asyncio_on(
     current: EventLoop | None = current_loop.get()
     if loop is None:
         if current is None:
-            return _run_asyncio_later(fn, args, kwargs)
+            return run_asyncio_later(fn, args, kwargs)
         loop = current
     if loop is current:
         return loop.run_asyncio(fn, *args, **kwargs)
@@ -295,17 +294,6 @@ def run_trio_on(
     if loop is current:
         return loop.run_trio(fn, *args, **kwargs)
     return context_on(loop).run(loop.run_trio, fn, *args, **kwargs)
-
-
-async def run_asyncio(
-    fn: Callable[..., Awaitable[Any]], /, *args: Any, **kwargs: Any
-) -> Any:
-    """Call an asyncio-flavoured function on the current loop and wait for it; see
-    `EventLoop.run_asyncio`.
-
-    Flavor: trio. Checkpoint: yes.
-    """
-    return await _require_loop().run_asyncio(fn, *args, **kwargs)
 
 
 async def run_coroutine(coro: Awaitable[Any], /) -> Any:

@@ -333,6 +333,15 @@ static const struct tac_trap_ops run_asyncio_call_ops = {
         "In asyncio-flavoured code just await the function.",
 };
 
+/* What cannot be called may be an iterator or a context manager: its adapter.
+ * Returns: new ref, None if it is neither | NULL+exc. */
+static PyObject *
+run_asyncio_adapt(TacState *state, PyObject *loop, PyObject *thing)
+{
+    PyObject *args[2] = {thing, loop}; /* borrowed */
+    return PyObject_Vectorcall(state->hook_adapt_asyncio, args, 2, NULL);
+}
+
 static PyObject *
 run_asyncio_call(PyObject *loop, PyObject *const *args, Py_ssize_t nargs,
                  PyObject *kwnames)
@@ -342,6 +351,13 @@ run_asyncio_call(PyObject *loop, PyObject *const *args, Py_ssize_t nargs,
         PyErr_SetString(PyExc_TypeError, "run_asyncio() missing 1 required "
                                          "positional argument: 'fn'");
         return NULL;
+    }
+    if (nargs == 1 && kwnames == NULL && !PyCallable_Check(args[0])) {
+        PyObject *adapter = run_asyncio_adapt(state, loop, args[0]);
+        if (adapter != Py_None) {
+            return adapter;
+        }
+        Py_DECREF(adapter);
     }
     PyObject *coro =
         tac_aio_call_new(state, args[0], args + 1, nargs - 1, kwnames);
@@ -359,6 +375,8 @@ static PyMethodDef run_asyncio_method = {
     "run_asyncio($self, fn, /, *args, **kwargs)\n--\n\n"
     "Call an asyncio-flavoured function in an asyncio Task of its own, and\n"
     "wait for it.\n\n"
+    "An async iterator or context manager instead of the function: returns\n"
+    "aio_as_trio(fn, loop=self).\n\n"
     "A cancel is passed on to the Task, once, and waited for; Cancelled is\n"
     "raised only if the Task ended by it.\n"
     "Raises RuntimeError when the loop is closed or stopped, or the caller\n"
