@@ -27,7 +27,7 @@ from . import (
     _core,
     _crossing,
     _getaddrinfo,
-    _loop_hooks,  # noqa: F401  (sets hooks)
+    _loop_hooks,
     _run,
 )
 from ._clock import SystemClock
@@ -95,10 +95,6 @@ def _stop_by_exit(future: asyncio.Future[Any]) -> None:
         future.exception(), (SystemExit, KeyboardInterrupt)
     ):
         future.get_loop().stop()
-
-
-def _reraise(exc: BaseException) -> None:
-    raise exc
 
 
 # What the standard library's loops, from 3.11 to 3.15, keep in their __dict__.
@@ -790,8 +786,8 @@ class EventLoop(_core.LoopCore, asyncio.SelectorEventLoop):
         return _crossing.TrioTaskHandle(self, fn, args, kwargs)
 
     def _raise_from_task(self, exc: BaseException) -> None:
-        """Let SystemExit and its like out of `run_forever`."""
-        self.call_soon(_reraise, exc)
+        """Let what is no Exception out of `run_forever`."""
+        self.call_soon(_loop_hooks.raise_from_loop, exc)
 
     async def run_coroutine(self, coro: Awaitable[Any], /) -> Any:
         """Run a coroutine (or other asyncio-flavoured awaitable) in an asyncio Task,

@@ -13,7 +13,7 @@ from typing import Any
 
 from . import _core
 
-__all__: list[str] = []
+__all__ = ["raise_from_loop"]
 
 # Newer point releases pass the loop's debug flag on, so that arguments are shown in
 # debug mode only.
@@ -29,8 +29,15 @@ def _format_callback(handle: Any) -> str:
     )
 
 
+def raise_from_loop(exc: BaseException) -> None:
+    """Be a callback whose exception, of whatever class, leaves `run_forever`."""
+    raise exc
+
+
 def report_callback_error(handle: Any, exc: BaseException) -> None:
     """Hand what a callback raised to its loop's exception handler."""
+    if handle._callback is raise_from_loop:
+        raise exc
     context: dict[str, Any] = {
         "message": f"Exception in callback {_format_callback(handle)}",
         "exception": exc,
