@@ -155,6 +155,8 @@ def _split_fatal(
 def check_running(loop: EventLoop) -> None:
     """Raise RuntimeError unless the loop can take a crossing."""
     loop._check_closed()
+    if loop._ending:
+        raise RuntimeError("Event loop is closed")
     if loop._halted:
         raise RuntimeError("Event loop is stopped")
 

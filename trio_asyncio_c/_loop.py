@@ -729,6 +729,7 @@ class EventLoop(_core.LoopCore, asyncio.SelectorEventLoop):
                 _run.wakeup_fds.discard(self._csock.fileno())
             super().close()
         finally:  # whatever was done to the attributes of this object
+            self._end_waits()
             self._dismantle()
             self._leave_home()
 

@@ -20,6 +20,7 @@ import asyncio
 import concurrent.futures
 import threading
 import warnings
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from . import _asyncgen_dispatch, _core, _crossing, _run
@@ -164,6 +165,9 @@ class TrioEventLoop(EventLoop):
         Flavor: trio. Checkpoint: yes.
         """
         _crossing.check_running(self)
+        await self._drain()
+
+    async def _drain(self) -> None:
         reached = self.create_future()
         self.call_soon(reached.set_result, None)
         await _core.wait_future(reached)
@@ -286,6 +290,17 @@ class TrioEventLoop(EventLoop):
         finally:
             shield.shield = True
 
+    async def _end_late_calls(self) -> None:
+        """Cancel the Tasks of calls that Trio tasks around the block have made
+        meanwhile; who waits is told of that."""
+        self._ending = True
+        tasks = [task for task in self._get_waits() if isinstance(task, asyncio.Task)]
+        for task in tasks:
+            task.cancel()
+        for task in tasks:
+            with suppress(BaseException):
+                await _core.wait_future(task)
+
     async def _unwind(self, keeper: _Keeper, shield: _core.CancelScope) -> None:
         """End everything that the loop started; `shield` is the scope that keeps
         cancels away."""
@@ -298,7 +313,8 @@ class TrioEventLoop(EventLoop):
             await self._finalize_asyncgens(shield)
         finally:
             await keeper.end_jobs()
-            await self.synchronize()
+            await self._end_late_calls()
+            await self._drain()
             if self._stopped is not None:
                 self._stopped.set()
             self._thread_id = None

@@ -81,6 +81,10 @@ tac_loop_check_running(TacLoop *loop)
     if (tac_loop_check_open(loop) < 0) {
         return -1;
     }
+    if (loop->ending) {
+        PyErr_SetString(PyExc_RuntimeError, "Event loop is closed");
+        return -1;
+    }
     if (loop->halted) {
         PyErr_SetString(PyExc_RuntimeError, "Event loop is stopped");
         return -1;
@@ -748,6 +752,8 @@ static PyMemberDef loop_members[] = {
      "The thread that runs the loop, or None."},
     {"_executor_limit", T_PYSSIZET, offsetof(TacLoop, jobs_limit), 0,
      "How many threads run_in_executor(None, ...) uses at most."},
+    {"_ending", T_BOOL, offsetof(TacLoop, ending), 0,
+     "Whether new crossings are refused, as by a closed loop."},
     {"_runner", T_OBJECT, offsetof(TacLoop, runner), READONLY,
      "The runner that the loop lives in, or None."},
     {"_nursery", T_OBJECT, offsetof(TacLoop, nursery), READONLY,

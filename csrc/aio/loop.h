@@ -71,6 +71,7 @@ typedef struct TacLoop {
     bool closed;
     bool stopping;
     bool halted;
+    bool ending; /* takes no more crossings; callbacks run still */
 } TacLoop;
 
 /* -1 with "Event loop is closed", if that is why a push failed, else with

@@ -139,10 +139,27 @@ run_asyncio_find_loop(TacTrap *trap, TacLoop **loop)
     return 0;
 }
 
+/* Nobody would hear of the end of a Future whose loop runs no callbacks. */
+static int
+run_asyncio_check_loop(TacLoop *loop)
+{
+    if (loop == NULL) {
+        return 0;
+    }
+    if (tac_loop_check_open(loop) < 0) {
+        return -1;
+    }
+    if (loop->halted) {
+        PyErr_SetString(PyExc_RuntimeError, "Event loop is stopped");
+        return -1;
+    }
+    return 0;
+}
+
 static enum tac_trap_step
 run_asyncio_wait(TacTrap *trap, TacTask *task, TacLoop *loop)
 {
-    if (run_asyncio_add_waiter(trap) < 0) {
+    if (run_asyncio_check_loop(loop) < 0 || run_asyncio_add_waiter(trap) < 0) {
         return TAC_TRAP_ERROR;
     }
     if (loop != NULL && loop->host.runner == task->base.runner) {
@@ -383,20 +400,110 @@ static PyMethodDef run_asyncio_method = {
     "is no Trio task. Flavor: trio. Checkpoint: yes.",
 };
 
+/* The end of the loop ----------------------------------------------------- */
+
+/* What Trio code waits for.  Returns: new ref | NULL+exc. */
+static PyObject *
+run_asyncio_get_waits(PyObject *self, PyObject *noargs)
+{
+    struct tac_list *head = &((TacLoop *)self)->waits;
+    PyObject *futures = PyList_New(0);
+    for (struct tac_list *n = head->next; futures != NULL && n != head;
+         n = n->next)
+    {
+        PyObject *future = tac_list_entry(n, TacTrap, node)->first;
+        if (PyList_Append(futures, future) < 0) {
+            Py_CLEAR(futures);
+        }
+    }
+    return futures;
+}
+
+/* Have a wait fail whose Future will never call back: with the cancel that
+ * was passed on to it, if there was one. */
+static int
+run_asyncio_fail(TacTrap *trap)
+{
+    PyObject *error = Py_XNewRef(trap->second);
+    if (error == NULL) {
+        error = PyObject_CallFunction(PyExc_RuntimeError, "s",
+                                      "Event loop is closed");
+    }
+    if (error == NULL) {
+        return -1;
+    }
+    tac_trap_unlink(trap);
+    return tac_task_reschedule(trap->task, NULL, error);
+}
+
+/* End the waits: of a Future that is done with its outcome. */
+static PyObject *
+run_asyncio_end_waits(PyObject *self, PyObject *noargs)
+{
+    TacLoop *loop = (TacLoop *)self;
+    while (!tac_list_is_empty(&loop->waits)) {
+        TacTrap *trap = tac_list_entry(loop->waits.next, TacTrap, node);
+        Py_INCREF(trap);
+        PyObject *done =
+            PyObject_CallMethodNoArgs(trap->first, loop->state->str_done);
+        int is_done = done == NULL ? -1 : PyObject_IsTrue(done);
+        PyObject *told = NULL;
+        Py_XDECREF(done);
+        if (is_done > 0 && tac_list_is_linked(&trap->node)) {
+            told = run_asyncio_wake(trap, trap->first);
+        }
+        else if (is_done == 0 && tac_list_is_linked(&trap->node)) {
+            told = run_asyncio_fail(trap) < 0 ? NULL : Py_NewRef(Py_None);
+        }
+        else if (is_done >= 0) { /* done() has ended it */
+            told = Py_NewRef(Py_None);
+        }
+        Py_DECREF(trap);
+        Py_XDECREF(told);
+        if (told == NULL) {
+            return NULL;
+        }
+    }
+    Py_RETURN_NONE;
+}
+
+static PyMethodDef run_asyncio_loop_methods[] = {
+    {"_get_waits", run_asyncio_get_waits, METH_NOARGS,
+     "_get_waits($self, /)\n--\n\n"
+     "Return the Futures that Trio code waits for."},
+    {"_end_waits", run_asyncio_end_waits, METH_NOARGS,
+     "_end_waits($self, /)\n--\n\n"
+     "Have those waits end, in RuntimeError unless the Future is done."},
+    {NULL},
+};
+
 /* To the loop's type, which is of a layer below. */
 static int
-run_asyncio_add_method(TacState *state)
+run_asyncio_add_method(TacState *state, PyMethodDef *def)
 {
-    PyObject *type = (PyObject *)state->loop_type;
-    PyObject *method =
-        PyDescr_NewMethod(state->loop_type, &run_asyncio_method);
-    int rc = method == NULL ? -1
-                            : PyObject_SetAttrString(
-                                type, run_asyncio_method.ml_name, method);
+    PyObject *method = PyDescr_NewMethod(state->loop_type, def);
+    int rc = method == NULL
+                 ? -1
+                 : PyObject_SetAttrString((PyObject *)state->loop_type,
+                                          def->ml_name, method);
     Py_XDECREF(method);
-    return rc < 0 ? -1
-                  : tac_asyncfn_replace(type, state,
-                                        run_asyncio_method.ml_name);
+    return rc;
+}
+
+static int
+run_asyncio_add_methods(TacState *state)
+{
+    PyMethodDef *def = run_asyncio_loop_methods;
+    while (def->ml_name != NULL && run_asyncio_add_method(state, def) == 0) {
+        def++;
+    }
+    if (def->ml_name != NULL
+        || run_asyncio_add_method(state, &run_asyncio_method) < 0)
+    {
+        return -1;
+    }
+    return tac_asyncfn_replace((PyObject *)state->loop_type, state,
+                               run_asyncio_method.ml_name);
 }
 
 /* The waiter's type ------------------------------------------------------- */
@@ -470,7 +577,7 @@ tac_run_asyncio_add_types(PyObject *module, TacState *state)
 {
     state->waiter_type = (PyTypeObject *)PyType_FromModuleAndSpec(
         module, &run_asyncio_waiter_spec, NULL);
-    if (state->waiter_type == NULL || run_asyncio_add_method(state) < 0) {
+    if (state->waiter_type == NULL || run_asyncio_add_methods(state) < 0) {
         return -1;
     }
     return PyModule_AddFunctions(module, run_asyncio_functions);
