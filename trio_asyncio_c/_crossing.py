@@ -298,7 +298,7 @@ def run_trio_on(
     return context_on(loop).run(loop.run_trio, fn, *args, **kwargs)
 
 
-async def run_coroutine(coro: Awaitable[Any], /) -> Any:
+async def run_coroutine(coro: Awaitable[Any]) -> Any:
     """Run an asyncio-flavoured coroutine on the current loop and wait for it; see
     `EventLoop.run_coroutine`.
 
@@ -309,7 +309,7 @@ async def run_coroutine(coro: Awaitable[Any], /) -> Any:
     return await loop.run_coroutine(coro)
 
 
-async def run_future(future: asyncio.Future[Any], /) -> Any:
+async def run_future(future: asyncio.Future[Any]) -> Any:
     """Wait for an asyncio Future or Task of any loop in this run, which is cancelled
     if this is.
 

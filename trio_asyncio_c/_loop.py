@@ -790,7 +790,7 @@ class EventLoop(_core.LoopCore, asyncio.SelectorEventLoop):
         """Let what is no Exception out of `run_forever`."""
         self.call_soon(_loop_hooks.raise_from_loop, exc)
 
-    async def run_coroutine(self, coro: Awaitable[Any], /) -> Any:
+    async def run_coroutine(self, coro: Awaitable[Any]) -> Any:
         """Run a coroutine (or other asyncio-flavoured awaitable) in an asyncio Task,
         and wait for it; see `run_asyncio`.
 
@@ -801,7 +801,7 @@ class EventLoop(_core.LoopCore, asyncio.SelectorEventLoop):
             future = asyncio.ensure_future(coro, loop=self)
         return await _core.wait_future(future)
 
-    async def run_future(self, future: asyncio.Future[Any], /) -> Any:
+    async def run_future(self, future: asyncio.Future[Any]) -> Any:
         """Wait for an asyncio Future or Task, which is cancelled if this is; see
         `run_asyncio`.
 

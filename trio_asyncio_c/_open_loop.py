@@ -132,9 +132,7 @@ class TrioEventLoop(EventLoop):
         Flavor: sync. Thread-safe: no.
         """
         if waiter is None:
-            if self._stopped is None:
-                self._stopped = Event()
-            waiter = self._stopped
+            waiter = self._get_stopped()
         if self._halted or self._closed or self._unwinding:
             waiter.set()
             return waiter
@@ -145,19 +143,25 @@ class TrioEventLoop(EventLoop):
             self._halt()
         return waiter
 
+    def _get_stopped(self) -> Event:
+        if self._stopped is None:
+            self._stopped = Event()
+            if self._halted or self._closed:
+                self._stopped.set()
+        return self._stopped
+
     def _tell_stopped(self) -> None:
         for waiter in self._stop_waiters:
             waiter.set()
         self._stop_waiters.clear()
+        self._get_stopped().set()
 
     async def wait_stopped(self) -> None:
         """Wait until the loop has been stopped by somebody.
 
         Flavor: trio. Checkpoint: yes.
         """
-        if self._stopped is None:
-            self._stopped = Event()
-        await self._stopped.wait()
+        await self._get_stopped().wait()
 
     async def synchronize(self) -> None:
         """Wait until everything that `call_soon` has queued so far has run.

@@ -144,3 +144,21 @@ def test_a_block_whose_loop_was_closed_by_hand_ends_its_trio_tasks(waits):
 
     trio.run(main)
     assert steps == ["ended"] * 2
+
+
+@pytest.mark.parametrize("asked", ["before", "after", "long after"])
+def test_waiting_for_a_stop_that_has_an_event_of_its_own(asked):
+    async def main():
+        async with open_loop() as loop, trio.open_nursery() as nursery:
+            own = trio.Event()
+            if asked == "before":
+                nursery.start_soon(loop.wait_stopped)
+                await trio.sleep(0)
+            loop.stop(own)
+            if asked == "long after":
+                await own.wait()
+                await trio.sleep(0)
+            await loop.wait_stopped()
+            assert loop.stop().is_set()
+
+    trio.run(main)

@@ -23,7 +23,7 @@ from trio_asyncio_c import (
 
 from ._helpers import flatten, open_loop, python, run
 
-ROUNDS = 100
+ROUNDS = 1000
 
 
 # 96, 56, 89, 95, 91, 108: leaving the block while crossings are under way

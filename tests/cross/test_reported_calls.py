@@ -8,6 +8,7 @@ import concurrent.futures
 import gc
 import socket
 import sys
+import threading
 from functools import partial
 
 import pytest
@@ -524,3 +525,38 @@ def test_ten_loops_in_each_other_calling_all_of_those_around():
             assert await loop.run_asyncio(who, loop) is loop
 
     trio.run(level, [])
+
+
+@pytest.mark.parametrize("opened", [True, False])
+def test_a_thousand_coroutines_from_a_thread_cancelled(opened):
+    # Of CPython's tests that trio-asyncio leaves out, as it failed now and then.
+    async def sleeps(began, ended):
+        began.set()
+        try:
+            await asyncio.sleep(1000)
+        finally:
+            ended.append(asyncio.current_task().cancelling())
+
+    def in_thread(loop, ended):
+        for number in range(1000):
+            began = threading.Event()
+            future = asyncio.run_coroutine_threadsafe(sleeps(began, ended), loop)
+            if number % 2:
+                assert began.wait(60)
+            assert future.cancel()
+            with pytest.raises(concurrent.futures.CancelledError):
+                future.result()
+
+    async def main():
+        ended = []
+        await trio.to_thread.run_sync(in_thread, current_loop.get(), ended)
+        while asyncio.all_tasks(current_loop.get()):
+            await trio.sleep(0)
+        assert set(ended) == {1}
+        assert len(ended) >= 500
+
+    if opened:
+        run(main)
+    else:
+        with new_event_loop() as loop:
+            loop.run_task(main)
