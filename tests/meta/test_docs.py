@@ -1,4 +1,4 @@
-"""The README's examples run as they stand and print what they say."""
+"""The examples of the README and of docs/ run as they stand and print what they say."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 
 import pytest
 
@@ -15,17 +16,28 @@ EXAMPLE_TIMEOUT_S = 60
 BLOCK = re.compile(r"^\.\. code-block:: python\n\n((?: {4}.*\n|\n)+)", re.MULTILINE)
 
 
-def examples() -> list[str]:
-    found = BLOCK.findall((ROOT / "README.rst").read_text())
+PAGES = [ROOT / "README.rst", *sorted((ROOT / "docs").glob("*.rst"))]
+
+
+def examples(page: Path) -> list[str]:
+    found = BLOCK.findall(page.read_text())
     return [textwrap.dedent(block) for block in found]
 
 
-def test_readme_has_examples():
-    assert len(examples()) >= 3
+EXAMPLES = {
+    f"{page.stem} {number}": code
+    for page in PAGES
+    for number, code in enumerate(examples(page), 1)
+}
 
 
-@pytest.mark.parametrize("code", examples(), ids=range(1, len(examples()) + 1))
-def test_readme_example(code):
+@pytest.mark.parametrize(("page", "count"), [("README", 3), ("trio_asyncio", 2)])
+def test_pages_have_examples(page, count):
+    assert f"{page} {count}" in EXAMPLES
+
+
+@pytest.mark.parametrize("code", EXAMPLES.values(), ids=EXAMPLES)
+def test_example(code):
     expected = re.findall(r"^# prints: (.*)$", code, re.MULTILINE)
     assert expected, "an example must say what it prints"
     done = subprocess.run(
