@@ -186,6 +186,7 @@ class EventLoop(_core.LoopCore, asyncio.SelectorEventLoop):
 
         def _check_closed(self) -> None: ...
         def _check_running(self) -> None: ...
+        def _check_thread(self) -> None: ...
         def _check_callback(self, callback: Any, method: str) -> None: ...
 
         _asyncgens: Any
@@ -626,6 +627,7 @@ class EventLoop(_core.LoopCore, asyncio.SelectorEventLoop):
         used = self._default_executor if executor is None else executor
         if isinstance(used, TrioExecutor):
             if self._debug:
+                self._check_thread()
                 self._check_callback(func, "run_in_executor")
             return used._start(self, func, args)
         future = asyncio.BaseEventLoop.run_in_executor(self, executor, func, *args)

@@ -255,10 +255,26 @@ run_trio_set_current_loop(struct tac_trio_call *call)
     return PyContext_Exit(call->context) < 0 || token == NULL ? -1 : 0;
 }
 
+/* In debug mode: asyncio's own check of the thread.  0 or -1. */
+static int
+run_trio_check_thread(TacLoop *loop)
+{
+    if (!loop->debug) {
+        return 0;
+    }
+    PyObject *checked = PyObject_CallMethodNoArgs(
+        (PyObject *)loop, loop->state->str__check_thread);
+    Py_XDECREF(checked);
+    return checked == NULL ? -1 : 0;
+}
+
 int
 tac_trio_call_queue(PyObject *owner)
 {
     struct tac_trio_call *call = tac_trio_call_of(owner);
+    if (run_trio_check_thread(call->loop) < 0) {
+        return -1;
+    }
     call->context = PyContext_CopyCurrent();
     if (call->context == NULL || run_trio_set_current_loop(call) < 0) {
         return -1;

@@ -526,12 +526,17 @@ def test_errors_of_trios_threads(loop, trio_executor, kind):
 
 def test_cancelled_jobs_of_trios_threads(loop, trio_executor):
     executor, passed = trio_executor
-    gate, seen = threading.Event(), []
+    gate, begun, seen = threading.Event(), [], []
+
+    def wait():
+        begun.append(True)
+        return gate.wait(60)
 
     async def main():
-        running = [loop.run_in_executor(passed, gate.wait) for _ in range(2)]
+        running = [loop.run_in_executor(passed, wait) for _ in range(2)]
         waiting = loop.run_in_executor(passed, seen.append, "waiting")
-        await asyncio.sleep(0.01)
+        while len(begun) < 2:
+            await asyncio.sleep(0)
         new = loop.run_in_executor(passed, seen.append, "new")
         for future in (running[0], waiting, new):
             assert future.cancel("why")

@@ -346,6 +346,9 @@ def check_a_foreign_thread(trio):
             for use in (
                 lambda: loop.call_soon(int),
                 lambda: loop.call_later(1, int),
+                lambda: loop.trio_as_future(trio.sleep, 0),
+                lambda: loop.run_trio_task(trio.sleep, 0),
+                lambda: loop.run_in_executor(None, int),
             ):
                 try:
                     use()
@@ -355,7 +358,7 @@ def check_a_foreign_thread(trio):
         thread = threading.Thread(target=in_thread)
         thread.start()
         await trio.to_thread.run_sync(thread.join)
-        assert seen == [True] * 2
+        assert seen == [True] * 5, seen
 
     trio_asyncio.run(main)
 

@@ -213,7 +213,9 @@ def run_trio_task(exc, *, opened):
     else:
         with new_event_loop() as loop:
             handles.append(start(loop))
-            loop.run_until_complete(asyncio.sleep(0.001))
+            while not handles[0].done():
+                loop.run_until_complete(asyncio.sleep(0))
+            loop.run_until_complete(asyncio.sleep(0))
     for context in told:
         assert sorted(context) == ["exception", "handle", "message"]
         assert context["handle"] is handles[0]

@@ -312,14 +312,16 @@ def test_a_loop_that_is_stopped_while_a_job_runs(closed):
 
 
 def test_a_loop_of_its_own_does_not_wait_when_it_is_closed():
-    gate, ended = threading.Event(), threading.Event()
+    begun, gate, ended = (threading.Event() for _ in range(3))
 
     def job():
+        begun.set()
         gate.wait(60)
         ended.set()
 
     async def main():
-        await asyncio.sleep(0.01)
+        while not begun.is_set():
+            await asyncio.sleep(0)
 
     loop = new_event_loop()
     executor = TrioExecutor(1)

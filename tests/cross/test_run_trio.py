@@ -7,7 +7,14 @@ import contextlib
 
 import pytest
 
-from trio_asyncio_c import EventLoop, _core, run_asyncio, trio
+from trio_asyncio_c import (
+    EventLoop,
+    TrioExecutor,
+    _core,
+    run_asyncio,
+    to_thread,
+    trio,
+)
 
 from ._helpers import run_mock
 
@@ -250,3 +257,21 @@ def test_context_managers_of_asyncio_around_it(loop):
         raise ValueError
 
     loop.run_until_complete(main())
+
+
+def test_debug_mode_tells_of_a_foreign_thread(loop):
+    loop.set_debug(True)
+    refused = []
+
+    def in_thread():
+        for start in (
+            lambda: loop.run_trio(trio.sleep, 0),
+            lambda: loop.run_trio_task(trio.sleep, 0),
+            lambda: loop.run_in_executor(TrioExecutor(1), int),
+        ):
+            with pytest.raises(RuntimeError, match="^Non-thread-safe operation"):
+                start()
+            refused.append(start)
+
+    loop.run_until_complete(loop.run_trio(to_thread.run_sync, in_thread))
+    assert len(refused) == 3
