@@ -370,3 +370,24 @@ def test_a_fork_below_a_crossing(opened, where):
                 loop.run_task(main)
     """)
     assert done.stdout.splitlines() == ["child", "parent 7"], done.stderr
+
+
+@both_ways
+def test_the_fd_of_a_transport_is_the_transports(way, pair):
+    left, right = pair
+
+    async def main():
+        loop = current_loop.get()
+        transport, _ = await loop.run_asyncio(
+            loop.create_connection, asyncio.Protocol, sock=left
+        )
+        for method in "add_reader", "add_writer":
+            with pytest.raises(RuntimeError, match="is used by transport"):
+                getattr(loop, method)(left, int)
+        for method in "remove_reader", "remove_writer":
+            with pytest.raises(RuntimeError, match="is used by transport"):
+                getattr(loop, method)(left)
+        transport.close()
+        await turns()
+
+    way.run_trio(main)

@@ -162,3 +162,19 @@ def test_waiting_for_a_stop_that_has_an_event_of_its_own(asked):
             assert loop.stop().is_set()
 
     trio.run(main)
+
+
+def test_synchronize_with_a_loop_that_runs_nothing_more():
+    async def main():
+        async with open_loop() as loop:
+            ran = []
+            loop.call_soon(ran.append, 1)
+            await loop.synchronize()
+            assert ran == [1]
+            await loop.stop().wait()
+            with pytest.raises(RuntimeError, match="^Event loop is stopped$"):
+                await loop.synchronize()
+        with pytest.raises(RuntimeError, match="^Event loop is closed$"):
+            await loop.synchronize()
+
+    trio.run(main)
