@@ -27,6 +27,13 @@ typedef struct {
 
 /* The end of the wait ----------------------------------------------------- */
 
+/* Has the wait been ended, though the task has not gone on yet? */
+static bool
+run_asyncio_is_woken(const TacTask *task)
+{
+    return task->resumed || tac_list_is_linked(&task->base.run_node);
+}
+
 /* The Future was cancelled because we passed a cancel on: that is what the
  * task gets, with the asyncio side as its cause.  Steals `error`. */
 static PyObject *
@@ -87,7 +94,8 @@ run_asyncio_waiter_call(PyObject *self, PyObject *const *args, size_t nargsf,
     waiter->trap = NULL;
     PyObject *result = NULL;
     if (trap->life == TAC_TRAP_WAITING && trap->task != NULL
-        && trap->task->trap == trap && trap->task->base.runner != NULL)
+        && trap->task->trap == trap && trap->task->base.runner != NULL
+        && !run_asyncio_is_woken(trap->task))
     {
         result = run_asyncio_wake(trap, future);
     }
@@ -256,6 +264,22 @@ run_asyncio_cancel_future(TacTrap *trap, PyObject *message)
     return told;
 }
 
+/* The Future's cancel() has raised, as it does where the loop is closed: then
+ * nobody will call back, so the wait ends in that. */
+static enum tac_abort
+run_asyncio_abort_failed(TacTrap *trap, TacTask *task)
+{
+    PyObject *error = PyErr_GetRaisedException();
+    if (run_asyncio_is_woken(task)) {
+        PyErr_SetRaisedException(error);
+        PyErr_WriteUnraisable(trap->first); /* it had called back before */
+        return TAC_ABORT_FAILED;
+    }
+    tac_trap_unlink(trap);
+    return tac_task_reschedule(task, NULL, error) < 0 ? TAC_ABORT_ERROR
+                                                      : TAC_ABORT_FAILED;
+}
+
 static enum tac_abort
 run_asyncio_abort(TacTrap *trap, TacTask *task, const struct tac_cause *cause)
 {
@@ -269,7 +293,8 @@ run_asyncio_abort(TacTrap *trap, TacTask *task, const struct tac_cause *cause)
         message == NULL ? NULL : run_asyncio_cancel_future(trap, message);
     Py_XDECREF(message);
     Py_XDECREF(told);
-    return told == NULL ? TAC_ABORT_ERROR : TAC_ABORT_FAILED;
+    return told == NULL ? run_asyncio_abort_failed(trap, task)
+                        : TAC_ABORT_FAILED;
 }
 
 static void

@@ -4,12 +4,13 @@ only if the callee ended by it."""
 from __future__ import annotations
 
 import asyncio
+import sys
 
 import pytest
 
 from trio_asyncio_c import EventLoop, current_loop, run_asyncio, run_future, trio
 
-from ._helpers import open_loop, run_mock
+from ._helpers import open_loop, run, run_mock
 
 
 def in_asyncio(fn):
@@ -380,3 +381,80 @@ def test_cancel_at_once_under_load():
         assert started == 0
 
     in_asyncio(main)
+
+
+class Unruly(asyncio.Future):
+    """A Future whose cancel() raises, at once or after it has called back."""
+
+    calls_back = False
+
+    def cancel(self, msg=None):
+        if self.calls_back:
+            for callback, _ in self.kept:
+                callback(self)
+        raise ValueError("not to be cancelled")
+
+    def add_done_callback(self, fn, *, context=None):
+        self.kept = [(fn, context)]
+
+    def done(self):
+        return self.calls_back
+
+    def result(self):
+        return "value"
+
+
+@pytest.mark.parametrize("make", [asyncio.SelectorEventLoop, EventLoop])
+@pytest.mark.parametrize("first", [True, False])
+def test_a_cancel_of_a_wait_for_a_loop_that_is_closed(make, first):
+    # Whose Future cannot even be cancelled: that is no error of the run.
+    seen = []
+
+    async def waits(future):
+        with pytest.raises(RuntimeError, match="^Event loop is closed$"):
+            await run_future(future)
+        seen.append("told")
+
+    async def main(loop):
+        future = loop.create_future()
+        if first:
+            loop.close()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(waits, future)
+            await trio.testing.wait_all_tasks_blocked()
+            loop.close()
+            nursery.cancel_scope.cancel()
+        assert seen == ["told"]
+
+    trio.run(main, make())
+
+
+def test_a_future_whose_cancel_raises():
+    async def main():
+        future = Unruly(loop=current_loop.get())
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            with pytest.raises(ValueError, match="not to be cancelled"):
+                await run_future(future)
+        assert not scope.cancelled_caught
+
+    run(main)
+
+
+def test_a_future_that_calls_back_and_raises_when_it_is_cancelled():
+    async def main():
+        future = Unruly(loop=current_loop.get())
+        future.calls_back = True
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            assert await run_future(future) == "value"
+        assert not scope.cancelled_caught
+
+    reported = []
+    before = sys.unraisablehook
+    sys.unraisablehook = lambda what: reported.append(repr(what.exc_value))
+    try:
+        run(main)
+    finally:
+        sys.unraisablehook = before
+    assert reported == ["ValueError('not to be cancelled')"]
