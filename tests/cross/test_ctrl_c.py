@@ -10,7 +10,7 @@ import textwrap
 import pytest
 
 PRELUDE = """
-import asyncio, os, signal, sys, threading
+import asyncio, math, os, signal, sys, threading
 from trio_asyncio_c import (
     current_loop, new_event_loop, open_loop, run, run_asyncio, run_future, trio
 )
@@ -97,10 +97,13 @@ def test_down_a_sandwich():
                 print(name, type(exc).__name__, text)
                 raise
 
+        async def inner():
+            asyncio.get_running_loop().call_soon(interrupt_from_a_thread)
+            await trio.sleep(1000)
+
         async def middle():
             loop = asyncio.get_running_loop()
-            loop.call_later(0.001, interrupt_from_a_thread)
-            await tell("middle", loop.run_trio, tell, "inner", trio.sleep, 1000)
+            await tell("middle", loop.run_trio, tell, "inner", inner)
 
         show(run, tell, "outer", run_asyncio, middle)
         """
@@ -177,6 +180,7 @@ def test_while_the_block_ends(how):
     lines = run_python(
         f"""
         async def asyncio_task():
+            begun.append(asyncio_task)
             try:
                 await asyncio.sleep(1000)
             finally:
@@ -185,6 +189,7 @@ def test_while_the_block_ends(how):
                 print("asyncio cleaned up")
 
         async def trio_task():
+            begun.append(trio_task)
             try:
                 await trio.sleep(1000)
             finally:
@@ -196,8 +201,10 @@ def test_while_the_block_ends(how):
             loop = current_loop.get()
             loop.create_task(asyncio_task())
             loop.run_trio_task(trio_task)
-            await trio.sleep(0.001)
+            while len(begun) < 2:
+                await trio.sleep(0)
 
+        begun = []
         show(run, main)
         """
     )
@@ -427,15 +434,14 @@ def test_system_exit_in_a_callback_while_a_crossing_goes_on():
     lines = run_python(
         """
         async def callee():
+            asyncio.get_running_loop().call_soon(sys.exit, 42)
             try:
                 await trio.sleep(1000)
             finally:
                 print("unwound")
 
         async def main():
-            loop = asyncio.get_running_loop()
-            loop.call_later(0.001, sys.exit, 42)
-            await loop.run_trio(callee)
+            await asyncio.get_running_loop().run_trio(callee)
 
         show_own(main)
         async def trio_main():
@@ -452,15 +458,17 @@ def test_system_exit_in_a_callback_while_a_crossing_goes_on():
 def test_system_exit_while_the_block_ends():
     lines = run_python(
         """
-        async def task():
+        async def task(begun):
+            begun.set()
             try:
                 await asyncio.sleep(1000)
             finally:
                 sys.exit(42)
 
         async def main():
-            current_loop.get().create_task(task())
-            await trio.sleep(0.001)
+            begun = trio.Event()
+            current_loop.get().create_task(task(begun))
+            await begun.wait()
 
         show(run, main)
         """
@@ -471,16 +479,17 @@ def test_system_exit_while_the_block_ends():
 def test_system_exit_of_a_callee_that_a_deadline_ends():
     lines = run_python(
         """
-        async def callee():
+        async def callee(scope):
+            scope.deadline = -math.inf  # not before it was begun
             try:
                 await asyncio.sleep(1000)
             finally:
                 sys.exit(42)
 
         async def main():
-            with trio.move_on_after(0.001):
+            with trio.CancelScope() as scope:
                 try:
-                    await run_asyncio(callee)
+                    await run_asyncio(callee, scope)
                 except SystemExit as exc:
                     print("caught", exc.code)
             await run_asyncio(asyncio.sleep, 0)
