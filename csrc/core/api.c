@@ -465,10 +465,7 @@ PyDoc_STRVAR(api_in_trio_task_doc,
 static PyObject *
 api_in_trio_task(PyObject *module, PyObject *noargs)
 {
-    TacRunner *runner = tac_running(tac_state_of_module(module));
-    struct tac_task *task = runner == NULL ? NULL : runner->current;
-    return PyBool_FromLong(task != NULL && task->ops->await_error == NULL
-                           && !runner->poller.forked);
+    return PyBool_FromLong(tac_in_trio_task(tac_state_of_module(module)));
 }
 
 PyDoc_STRVAR(api_spawn_system_task_doc,

@@ -184,6 +184,17 @@ tac_running(TacState *state)
     return runner != NULL && runner->orphan ? NULL : runner;
 }
 
+/* Is this thread in a task's step, and not in one that runs code of another
+ * flavour? */
+static inline bool
+tac_in_trio_task(TacState *state)
+{
+    TacRunner *runner = tac_running(state);
+    struct tac_task *task = runner == NULL ? NULL : runner->current;
+    return task != NULL && task->ops->await_error == NULL
+           && !runner->poller.forked;
+}
+
 /* In the child of a fork: let all runners go their own way.  Who made the
  * child counts as being in no run till the next poll, and may run another. */
 void tac_runner_after_fork(TacState *state);

@@ -3,7 +3,6 @@
 
 #include "base/compat.h"
 #include "core/run.h"
-#include "core/task.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -19,15 +18,6 @@ typedef struct {
 } TacAdapter;
 
 /* Which loop ---------------------------------------------------------------- */
-
-static bool
-adapter_is_in_trio_task(TacState *state)
-{
-    TacRunner *runner = tac_running(state);
-    struct tac_task *task = runner == NULL ? NULL : runner->current;
-    return task != NULL && task->ops->await_error == NULL
-           && !runner->poller.forked;
-}
 
 /* What asyncio runs in this thread, if it is one of ours.  0, or -1 with an
  * exception; `loop`: new ref | NULL. */
@@ -59,7 +49,7 @@ adapter_find_current(TacState *state, PyObject **loop)
     if (state->aio_events == NULL || state->hook_current_loop == NULL) {
         return 0; /* there was no loop yet */
     }
-    if (!adapter_is_in_trio_task(state)
+    if (!tac_in_trio_task(state)
         && (adapter_find_running(state, loop) < 0 || *loop != NULL))
     {
         return *loop == NULL ? -1 : 0;
