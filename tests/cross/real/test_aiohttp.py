@@ -15,6 +15,7 @@ from aiohttp import web  # noqa: E402
 from trio_asyncio_c import aio_as_trio, run_asyncio, run_trio, trio_as_aio  # noqa: E402
 
 from ._programs import trio  # noqa: E402
+from ._waiting import Waiting  # noqa: E402
 
 PIECES = [os.urandom(size) for size in (1, 10, 1000, 70_000, 300_000)] * 4
 
@@ -254,30 +255,6 @@ def test_a_websocket_is_read_by_one_task_and_written_by_another(run_in_trio):
     assert heard == list(map(str, range(100)))
 
 
-class Waiting:
-    """A handler that answers nothing, or no more than a beginning, for ever."""
-
-    def __init__(self, begin):
-        self.begin = begin
-        self.started = trio.Event()
-        self.cancelled = trio.Event()
-
-    async def __call__(self, request):
-        if self.begin:
-            response = web.StreamResponse()
-            await response.prepare(request)
-            await response.write(b"beginning")
-        self.started.set()
-        try:
-            await asyncio.Event().wait()
-        except asyncio.CancelledError:
-            self.cancelled.set()
-            raise
-
-    async def handle(self, request):
-        return await self(request)
-
-
 @pytest.mark.parametrize("begin", [False, True], ids=["head", "body"])
 def test_a_cancelled_scope_ends_the_request(run_in_trio, begin):
     """The server sees that the client has gone, and the session goes on."""
@@ -290,7 +267,7 @@ def test_a_cancelled_scope_ends_the_request(run_in_trio, begin):
                 await aio_as_trio(response.read)()
 
     async def main():
-        waiting = Waiting(begin)
+        waiting = Waiting(begin, trio.Event)
         app = application(wait=waiting.handle, hello=say_hello)
         async with session(app, handler_cancellation=True) as http:
             await ask_hello(http, "you")
@@ -311,7 +288,7 @@ def test_a_request_that_asyncio_cancels_within_trio(run_in_trio):
     request's."""
 
     async def main():
-        waiting = Waiting(begin=False)
+        waiting = Waiting(begin=False, event=trio.Event)
         app = application(wait=waiting.handle, hello=say_hello)
         async with session(app, handler_cancellation=True) as http:
 
@@ -347,7 +324,7 @@ def test_deadlines_and_time_limits(run_in_trio):
     """Trio's deadlines end requests, aiohttp's limits are its own error."""
 
     async def main():
-        waiting = Waiting(begin=True)
+        waiting = Waiting(begin=True, event=trio.Event)
         app = application(wait=waiting.handle, hello=say_hello)
         async with session(app, handler_cancellation=True) as http:
 
@@ -450,7 +427,7 @@ def test_a_server_in_a_nursery(run_in_trio):
                 raise AssertionError("that was answered")
 
     async def main():
-        waiting = Waiting(begin=False)
+        waiting = Waiting(begin=False, event=trio.Event)
         async with aio_as_trio(aiohttp.ClientSession()) as http:
             async with trio.open_nursery() as outer:
                 async with trio.open_nursery() as nursery:

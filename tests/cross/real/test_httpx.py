@@ -24,6 +24,8 @@ from aiohttp import web  # noqa: E402
 
 from trio_asyncio_c import aio_as_trio, run_trio, trio_as_aio  # noqa: E402
 
+from ._waiting import Waiting  # noqa: E402
+
 PIECES = [os.urandom(size) for size in (1, 10, 1000, 70_000, 300_000)] * 4
 
 
@@ -179,27 +181,6 @@ def test_bodies_are_streamed_both_ways(run_in_asyncio, tls_pair):
     run_in_asyncio(main)
 
 
-class Waiting:
-    """A handler that answers nothing, or no more than a beginning, for ever."""
-
-    def __init__(self, begin):
-        self.begin = begin
-        self.started = asyncio.Event()
-        self.cancelled = asyncio.Event()
-
-    async def handle(self, request):
-        if self.begin:
-            response = web.StreamResponse()
-            await response.prepare(request)
-            await response.write(b"beginning")
-        self.started.set()
-        try:
-            await asyncio.Event().wait()
-        except asyncio.CancelledError:
-            self.cancelled.set()
-            raise
-
-
 @pytest.mark.parametrize("begin", [False, True], ids=["head", "body"])
 def test_a_cancelled_task_ends_the_request(run_in_asyncio, begin):
     """The server sees that the client has gone, and the client's pool goes on."""
@@ -209,7 +190,7 @@ def test_a_cancelled_task_ends_the_request(run_in_asyncio, begin):
             await response.aread()
 
     async def main():
-        waiting = Waiting(begin)
+        waiting = Waiting(begin, asyncio.Event)
         async with serving(hello=say_hello, wait=waiting.handle) as url:
             async with trio_as_aio(client(url)) as http:
 
@@ -239,7 +220,7 @@ def test_time_limits_of_all_three(run_in_asyncio):
         return scope.cancelled_caught
 
     async def main():
-        waiting = Waiting(begin=False)
+        waiting = Waiting(begin=False, event=asyncio.Event)
         async with serving(hello=say_hello, wait=waiting.handle) as url:
             async with trio_as_aio(client(url)) as http:
                 get = trio_as_aio(http.get)

@@ -11,22 +11,10 @@ import pytest
 
 grpc = pytest.importorskip("grpc")
 
+from ..._real.grpc_loop import let_go  # noqa: E402, F401
 from ..._real.watch import run  # noqa: E402
 
 SERVICE = "real.Service"
-
-
-@pytest.fixture(autouse=True)
-def let_go():
-    """Give grpc, which keeps hold of the last loop it ran on, one that is not ours."""
-
-    async def main():
-        async with grpc.aio.insecure_channel("127.0.0.1:1"):
-            pass
-
-    yield
-    with asyncio.Runner(loop_factory=asyncio.SelectorEventLoop) as runner:
-        runner.run(main())
 
 
 @contextmanager
