@@ -5,6 +5,7 @@
 #include "aio/handle.h"
 #include "aio/loop.h"
 #include "aio/reader.h"
+#include "aio/scoped.h"
 #include "aio/sock.h"
 #include "aio/sockcall.h"
 #include "aio/thread_handle.h"
@@ -244,7 +245,7 @@ static const module_add_fn module_parts[] = {
     tac_lock_add_types,
     tac_semaphore_add_types,
     tac_channel_add_types,
-    tac_timeout_add_types,
+    tac_timeout_add_functions,
     tac_runvar_add_types,
     tac_entryq_add_types,
     tac_threads_add_types,
@@ -258,6 +259,7 @@ static const module_add_fn module_parts[] = {
     tac_reader_add_types,
     tac_executor_add_types,
     tac_loop_add_types,
+    tac_scoped_add_types,
     tac_sockcall_add_types,
     tac_sock_add_methods,
     tac_stream_add_types,

@@ -71,7 +71,8 @@ struct tac_spare {
     X(error_received) X(datagram_received) X(_describe) X(socket)           \
     X(_sockets) X(_clients) X(_remove) X(_pending_removals) X(do_handshake) \
     X(_server_side) X(_call) X(run_asyncio) X(run_trio) X(__doc__)          \
-    X(_get_running_loop) X(trio) X(asyncio)
+    X(_get_running_loop) X(trio) X(asyncio) X(get_coro) X(cr_suspended)     \
+    X(_must_cancel) X(_fut_waiter) X(cancelling) X(uncancel)
 
 /* X(name): classes of trio_asyncio_c._exceptions, state->exc_<name>. */
 #define TAC_EXCEPTIONS(X)                                                 \
@@ -92,7 +93,8 @@ struct tac_spare {
     X(crossing_reason) X(outcome) X(cancel_reason) X(run_sync_soon_task)    \
     X(event_statistics) X(lock_statistics) X(channel_statistics)            \
     X(log_transport) X(log_lost_write) X(report_accept) X(log_lost_pipe)    \
-    X(log_closed) X(current_loop) /* a ContextVar */
+    X(log_closed) X(log_refusal) X(cancel_message) X(end_cancel)            \
+    X(current_loop) /* a ContextVar */
 
 /* X(name): heap types, state-><name>_type. */
 #define TAC_TYPES(X)                                                        \
@@ -100,14 +102,14 @@ struct tac_spare {
     X(task_status) X(scope) X(trap) X(raise_cancel) X(cancel_status)        \
     X(async_function) X(parking_lot) X(run_var) X(run_var_token)            \
     X(trio_token) X(worker) X(event) X(channel) X(send_channel)             \
-    X(receive_channel) X(fail_scope) X(loop) X(handle) X(timer_handle)      \
+    X(receive_channel) X(loop) X(handle) X(timer_handle)      \
     X(fd_watch) X(executor_job) X(waiter) X(trio_call) X(trio_future)       \
     X(aio_call) X(aio_as_trio) X(trio_as_aio) X(aio_step) X(aio_task)       \
     X(aio_future) X(sock_call) X(socket) X(thread_handle) X(stream)         \
     X(stream_transport) X(listener) X(connecting) X(aio_server)             \
     X(aio_weakset) X(aio_reader_protocol) X(aio_reader) X(tls)              \
     X(tls_transport) X(datagram) X(datagram_transport) X(pipe)              \
-    X(read_pipe_transport) X(write_pipe_transport)
+    X(read_pipe_transport) X(write_pipe_transport) X(scoped)
 
 /* X(name): other owned objects. */
 #define TAC_OBJECTS(X)                                                    \
@@ -123,6 +125,7 @@ struct tac_spare {
     X(aio_events)          /* and the dicts of its modules futures */     \
     X(aio_futures_dict)    /* and tasks; these are NULL until the */      \
     X(aio_tasks_dict)      /* first loop */                               \
+    X(aio_current_task)    /* asyncio.current_task */                     \
     X(socket_methods)      /* of _socket.socket: see aio/sock.c */        \
     X(socket_connect)      /* its connect(); with that, NULL until known, */ \
     X(aio_connect_methods) /* what _learn_connect() was told */           \

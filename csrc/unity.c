@@ -9,6 +9,7 @@
 #include "base/freelist.c"
 #include "base/gate.c"
 #include "base/heap.c"
+#include "base/ptrmap.c"
 
 #include "poll/poller.c"
 
@@ -58,6 +59,9 @@
 #include "aio/own_clock.c"
 #include "aio/reader.c"
 #include "aio/ring.c"
+#include "aio/scoped.c"
+#include "aio/scoped_catch.c"
+#include "aio/scoped_throw.c"
 #include "aio/sock.c"
 #include "aio/sockcall.c"
 #include "aio/sockwait.c"

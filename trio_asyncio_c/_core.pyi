@@ -14,7 +14,7 @@ from collections.abc import (
     Iterator,
 )
 from concurrent.futures import Executor
-from contextlib import AbstractAsyncContextManager, AbstractContextManager
+from contextlib import AbstractAsyncContextManager
 from contextvars import Context
 from socket import socket
 from threading import Thread
@@ -112,12 +112,15 @@ def current_clock() -> Clock: ...
 class CancelScope:
     def __new__(
         cls,
+        deadline: float | None = ...,
         *,
         relative_deadline: float = ...,
-        deadline: float = ...,
         shield: bool = False,
     ) -> Self: ...
-    deadline: float
+    @property
+    def deadline(self) -> float: ...
+    @deadline.setter
+    def deadline(self, value: float | None, /) -> None: ...
     relative_deadline: float
     shield: bool
     @property
@@ -137,6 +140,7 @@ class CancelScope:
     ) -> bool: ...
     def _cancel(self, reason: CancelReason | None, /) -> None: ...
     def _close(self, exc: BaseException | None, /) -> BaseException | None: ...
+    _raise_on_cancel: bool
     @property
     def _cancel_called(self) -> bool: ...
     @property
@@ -490,12 +494,8 @@ def _open_memory_channel(
 
 def move_on_at(deadline: float, *, shield: bool = False) -> CancelScope: ...
 def move_on_after(seconds: float, *, shield: bool = False) -> CancelScope: ...
-def fail_at(
-    deadline: float, *, shield: bool = False
-) -> AbstractContextManager[CancelScope]: ...
-def fail_after(
-    seconds: float, *, shield: bool = False
-) -> AbstractContextManager[CancelScope]: ...
+def fail_at(deadline: float, *, shield: bool = False) -> CancelScope: ...
+def fail_after(seconds: float, *, shield: bool = False) -> CancelScope: ...
 
 # File descriptors
 
@@ -860,6 +860,12 @@ class LoopCore:
 
     # The default executor
     _executor_limit: int
+    @property
+    def _cancels_thrown(self) -> int: ...
+    def _create_task_in(
+        self, scope: CancelScope, coro: Any, /, **kwargs: Any
+    ) -> asyncio.Task[Any]: ...
+    def _move_task(self, task: asyncio.Task[Any], scope: CancelScope, /) -> None: ...
     @property
     def _executor_jobs(self) -> int: ...
     @property

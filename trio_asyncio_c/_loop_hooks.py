@@ -12,6 +12,7 @@ from asyncio import base_events, format_helpers
 from typing import Any
 
 from . import _core
+from . import _task_scopes  # noqa: F401  (hands the core its functions too)
 
 __all__ = ["raise_from_loop"]
 

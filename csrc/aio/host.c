@@ -8,6 +8,7 @@
 
 #include "aio/handle.h"
 #include "aio/own_clock.h"
+#include "aio/scoped.h"
 #include "base/clock.h"
 #include "base/compat.h"
 #include "core/trap.h"
@@ -329,16 +330,34 @@ host_raise(TacLoop *loop, const struct tac_ring_item *item)
     return rc;
 }
 
+/* Throw the cancels that are due after an item, before the next one. */
+static int
+host_check_scopes(TacLoop *loop, const struct tac_ring_item *item)
+{
+    PyObject *task = host_item_task(loop, item);
+    int rc = tac_scoped_check_all(loop, task);
+    Py_XDECREF(task);
+    return rc;
+}
+
 static int
 host_run_batch(TacLoop *loop)
 {
     size_t left = loop->ring.len;
+    if (tac_scoped_is_due(&loop->scoped)
+        && tac_scoped_check_all(loop, NULL) < 0)
+    {
+        return -1;
+    }
     while (left-- != 0 && loop->ring.len != 0 && !loop->halted) {
         struct tac_ring_item item = tac_ring_pop(&loop->ring);
         int rc = loop->debug ? host_watch_item(loop, &item)
                              : host_run_item(loop, &item);
         if (rc < 0) {
             rc = host_raise(loop, &item);
+        }
+        if (rc == 0 && tac_scoped_is_due(&loop->scoped)) {
+            rc = host_check_scopes(loop, &item);
         }
         if (rc < 0) {
             PyObject *exc = PyErr_GetRaisedException();
@@ -399,8 +418,16 @@ host_object(struct tac_task *task)
     return tac_native_task(host_loop(task)->state, task);
 }
 
+static struct tac_task *
+host_inner(struct tac_task *task)
+{
+    TacScoped *scoped = tac_scoped_current(host_loop(task));
+    return scoped == NULL ? NULL : &scoped->base;
+}
+
 static const struct tac_task_ops host_ops = {
     .name = "<asyncio event loop>",
+    .inner = host_inner,
     .library = offsetof(TacState, str_asyncio),
     .step = host_step,
     .cancel = host_cancel,

@@ -71,9 +71,13 @@ interp_learn_modules(TacState *state)
         Py_XSETREF(state->aio_futures_dict,
                    Py_NewRef(PyModule_GetDict(futures)));
         Py_XSETREF(state->aio_tasks_dict, Py_NewRef(PyModule_GetDict(tasks)));
+        Py_XSETREF(state->aio_current_task,
+                   PyObject_GetAttrString(tasks, "current_task"));
         state->aio_locks_handles =
             PyObject_HasAttrString(events, "_ThreadSafeHandle");
-        rc = interp_learn_future(state, futures);
+        rc = state->aio_current_task == NULL
+                 ? -1
+                 : interp_learn_future(state, futures);
     }
     Py_XDECREF(tasks);
     Py_XDECREF(futures);

@@ -203,6 +203,7 @@ loop_dismantle(TacLoop *loop)
     tac_timer_drop_all(loop);
     tac_own_clock_fini(loop);
     tac_executor_drop_all(loop);
+    tac_scoped_drop_all(loop);
     tac_ring_clear(&loop->ring);
     int rc = tac_ctask_exit(&loop->host, NULL);
     Py_CLEAR(loop->nursery);
@@ -386,7 +387,7 @@ loop_resume(TacLoop *loop, PyObject *noargs)
         return NULL;
     }
     loop->halted = false;
-    if (loop->ring.len != 0) {
+    if (loop->ring.len != 0 || tac_scoped_is_due(&loop->scoped)) {
         tac_task_make_runnable(&loop->host);
     }
     Py_RETURN_NONE;
@@ -565,6 +566,7 @@ loop_tp_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
     tac_list_init(&loop->timers);
     tac_own_clock_init(loop);
     tac_list_init(&loop->waits);
+    tac_scoped_init(loop);
     tac_list_init(&loop->jobs);
     tac_list_init(&loop->running);
     return (PyObject *)loop;
@@ -585,6 +587,9 @@ loop_tp_traverse(TacLoop *loop, visitproc visit, void *arg)
     Py_VISIT(loop->create_kwargs);
     Py_VISIT(loop->base_time);
     int rc = tac_ring_traverse(&loop->ring, visit, arg);
+    if (rc == 0) {
+        rc = tac_scoped_traverse(loop, visit, arg);
+    }
     if (rc == 0) {
         rc = loop_traverse_members(loop, visit, arg);
     }
@@ -725,6 +730,13 @@ static PyMethodDef loop_methods[] = {
     {"_raise_out", (PyCFunction)loop_raise_out, METH_O,
      "_raise_out($self, exc, /)\n--\n\n"
      "Raise an exception out of open_loop()'s block, cancelling its body."},
+    FAST_METHOD("_create_task_in", tac_scoped_create_task,
+    "_create_task_in($self, scope, coro, /, **kwargs)\n--\n\n"
+    "create_task() of a Task that is born in a CancelScope."),
+    {"_move_task", (PyCFunction)(void (*)(void))tac_scoped_move_task,
+     METH_FASTCALL,
+     "_move_task($self, task, scope, /)\n--\n\n"
+     "Move a Task that was born in a scope to another one."},
     {"_when_jobs_done", (PyCFunction)tac_executor_when_done, METH_O,
      "_when_jobs_done($self, future, /)\n--\n\n"
      "Resolve a Future when no executor job is left."},
@@ -754,6 +766,8 @@ static PyMemberDef loop_members[] = {
      "How many threads run_in_executor(None, ...) uses at most."},
     {"_ending", T_BOOL, offsetof(TacLoop, ending), 0,
      "Whether new crossings are refused, as by a closed loop."},
+    {"_cancels_thrown", T_PYSSIZET, offsetof(TacLoop, scoped.thrown),
+     READONLY, "How many cancels of scopes were thrown into Tasks."},
     {"_runner", T_OBJECT, offsetof(TacLoop, runner), READONLY,
      "The runner that the loop lives in, or None."},
     {"_nursery", T_OBJECT, offsetof(TacLoop, nursery), READONLY,

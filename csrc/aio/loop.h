@@ -27,6 +27,7 @@
 #include "aio/member.h"
 #include "aio/reader.h"
 #include "aio/ring.h"
+#include "aio/scoped.h"
 #include "aio/sockwait.h"
 #include "core/nursery.h"
 #include "core/run.h"
@@ -57,6 +58,7 @@ typedef struct TacLoop {
                          in loop._transports yet; or NULL */
     int by_fd_len;
     struct tac_list waits;  /* of TacTrap.node: Trio code waiting here */
+    struct tac_scoped_tasks scoped; /* Tasks in cancel scopes */
     struct tac_list jobs;    /* of TacExecutorJob.node, waiting for a thread */
     struct tac_list running; /* of the same, borrowed: their workers' */
     Py_ssize_t jobs_running;

@@ -64,6 +64,14 @@ PyObject_GetOptionalAttr(PyObject *obj, PyObject *name, PyObject **result)
 }
 
 static inline int
+PyWeakref_GetRef(PyObject *ref, PyObject **object)
+{
+    PyObject *found = PyWeakref_GetObject(ref); /* borrowed */
+    *object = found == NULL || found == Py_None ? NULL : Py_NewRef(found);
+    return found == NULL ? -1 : *object != NULL;
+}
+
+static inline int
 Py_IsFinalizing(void)
 {
     return _Py_IsFinalizing();

@@ -413,17 +413,17 @@ api_current_root_task(PyObject *module, PyObject *noargs)
 
 PyDoc_STRVAR(api_current_effective_deadline_doc,
 "current_effective_deadline()\n--\n\n"
-"When the running task will be cancelled, as far as its scopes say; inf:\n"
-"never; -inf: it is.");
+"When the running task, of either flavour, will be cancelled, as far as its\n"
+"scopes say; inf: never; -inf: it is.");
 
 static PyObject *
 api_current_effective_deadline(PyObject *module, PyObject *noargs)
 {
-    TacTask *task = tac_task_current(tac_state_of_module(module));
+    struct tac_task *task = tac_task_in_scopes(tac_state_of_module(module));
     if (task == NULL) {
         return NULL;
     }
-    return PyFloat_FromDouble(tac_scope_effective_deadline(task->base.scope));
+    return PyFloat_FromDouble(tac_scope_effective_deadline(task->scope));
 }
 
 PyDoc_STRVAR(api_current_statistics_doc,

@@ -30,7 +30,7 @@ tac_nursery_open(TacState *state, TacTask *task, bool strict)
     nursery->pending_excs = PyList_New(0);
     nursery->scope = tac_scope_new(state);
     if (nursery->pending_excs == NULL || nursery->scope == NULL
-        || tac_scope_enter(nursery->scope, task) < 0)
+        || tac_scope_enter(nursery->scope, &task->base) < 0)
     {
         Py_DECREF(nursery);
         return NULL;
@@ -243,5 +243,5 @@ tac_nursery_exit_leave(TacNursery *nursery, PyObject **exc)
         /* With no error the (empty) list stays: see child_finished. */
         nursery->pending_excs = excs;
     }
-    return tac_scope_close(nursery->scope, nursery->parent_task, exc);
+    return tac_scope_close(nursery->scope, &nursery->parent_task->base, exc);
 }

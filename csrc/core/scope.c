@@ -60,8 +60,8 @@ scope_update_timer(TacScope *scope)
     return tac_timer_arm(scope->runner, &scope->timer, scope->deadline);
 }
 
-static inline bool
-scope_sees_parent_cancelled(const TacScope *scope)
+bool
+tac_scope_sees_parent_cancelled(const TacScope *scope)
 {
     return scope->parent != NULL && !scope->shield
            && scope->parent->effectively_cancelled;
@@ -156,7 +156,7 @@ scope_recalculate_one(TacScope *scope)
     if (tac_scope_check_deadline(scope) < 0) {
         return -1;
     }
-    bool from_parent = scope_sees_parent_cancelled(scope);
+    bool from_parent = tac_scope_sees_parent_cancelled(scope);
     bool cancelled = scope->cancel_called || from_parent;
     if (cancelled == scope->effectively_cancelled) {
         return 0;
@@ -274,7 +274,7 @@ scope_open(TacScope *scope, TacRunner *runner, TacScope *parent)
         tac_list_append(&parent->children, &scope->sibling_node);
     }
     /* Nothing is below it yet, so its state is just computed. */
-    bool from_parent = scope_sees_parent_cancelled(scope);
+    bool from_parent = tac_scope_sees_parent_cancelled(scope);
     if (from_parent && scope->reason == NULL) {
         scope->reason = Py_XNewRef(parent->reason);
     }
@@ -289,12 +289,15 @@ tac_scope_open_branch(TacScope *scope, TacRunner *runner, TacScope *parent)
 }
 
 int
-tac_scope_enter(TacScope *scope, TacTask *task)
+tac_scope_enter(TacScope *scope, struct tac_task *task)
 {
-    if (scope_open(scope, task->base.runner, task->base.scope) < 0) {
+    if ((task->ops->enter_scope != NULL
+         && task->ops->enter_scope(task, scope) < 0)
+        || scope_open(scope, task->runner, task->scope) < 0)
+    {
         return -1;
     }
-    return tac_task_activate(&task->base, scope);
+    return tac_task_activate(task, scope);
 }
 
 int
@@ -421,29 +424,55 @@ tac_scope_encloses(const TacScope *scope, const TacScope *other)
     return false;
 }
 
+static int
+scope_exit_corrupted(TacScope *scope, struct tac_task *task, TacScope *inmost,
+                     PyObject **exc)
+{
+    PyObject *face = task->ops->object(task);
+    if (face == NULL) {
+        return -1;
+    }
+    if (inmost == NULL) {
+        scope_corrupted(exc,
+                        "Cancel scope stack corrupted: attempted to exit %R "
+                        "from unrelated %R" TAC_MISNESTING_ADVICE,
+                        scope, face);
+    }
+    else {
+        scope_corrupted(
+            exc,
+            "Cancel scope stack corrupted: attempted to exit %R in %R "
+            "that's still within its child %R" TAC_MISNESTING_ADVICE,
+            scope, face, inmost);
+    }
+    Py_DECREF(face);
+    return 0;
+}
+
 /* Leave the scope that `task` is in; 1 when the exit is refused. */
 static int
-scope_leave(TacScope *scope, TacTask *task, PyObject **exc)
+scope_leave(TacScope *scope, struct tac_task *task, PyObject **exc)
 {
-    TacScope *inmost = task->base.scope;
+    TacScope *inmost = task->scope;
     if (inmost == scope) {
-        return tac_task_activate(&task->base, scope->parent);
+        return tac_task_activate(task, scope->parent);
     }
     if (scope->abandoned) {
         return 0;
     }
     if (!tac_scope_encloses(scope, inmost)) {
-        scope_corrupted(exc,
-                        "Cancel scope stack corrupted: attempted to exit %R "
-                        "from unrelated %R" TAC_MISNESTING_ADVICE,
-                        scope, task);
-        return 1;
+        int rc = scope_exit_corrupted(scope, task, NULL, exc);
+        return rc < 0 ? -1 : 1;
     }
-    scope_corrupted(exc,
-                    "Cancel scope stack corrupted: attempted to exit %R in "
-                    "%R that's still within its child %R" TAC_MISNESTING_ADVICE,
-                    scope, task, inmost);
-    return tac_task_activate(&task->base, scope->parent);
+    if (scope_exit_corrupted(scope, task, inmost, exc) < 0) {
+        return -1;
+    }
+    /* What was thrown for those inside is this one's to account for. */
+    for (TacScope *inner = inmost; inner != scope; inner = inner->parent) {
+        scope->thrown += inner->thrown;
+        inner->thrown = 0;
+    }
+    return tac_task_activate(task, scope->parent);
 }
 
 static int
@@ -504,7 +533,27 @@ scope_finish(TacScope *scope)
 }
 
 int
-tac_scope_close(TacScope *scope, TacTask *task, PyObject **exc)
+tac_scope_abandon(TacScope *scope)
+{
+    scope->abandoned = true;
+    return scope_finish(scope);
+}
+
+/* Take what ends at this scope out of an error. */
+static int
+scope_catch_for(TacScope *scope, struct tac_task *task, PyObject **exc)
+{
+    if (task != NULL && task->ops->catch_scope != NULL) {
+        return task->ops->catch_scope(task, scope, exc);
+    }
+    bool ours = scope->effectively_cancelled
+                && !tac_scope_sees_parent_cancelled(scope);
+    bool stray = task != NULL && task->scope != scope && scope->abandoned;
+    return *exc != NULL && (ours || stray) ? scope_catch(scope, exc) : 0;
+}
+
+int
+tac_scope_close(TacScope *scope, struct tac_task *task, PyObject **exc)
 {
     if (!scope->active) {
         return scope_corrupted(exc,
@@ -518,12 +567,10 @@ tac_scope_close(TacScope *scope, TacTask *task, PyObject **exc)
             return refused < 0 ? -1 : 0;
         }
     }
-    bool ours = scope->effectively_cancelled
-                && !scope_sees_parent_cancelled(scope);
-    bool stray = task != NULL && task->base.scope != scope
-                 && scope->abandoned;
-    if (*exc != NULL && (ours || stray) && scope_catch(scope, exc) < 0) {
+    if (scope_catch_for(scope, task, exc) < 0) {
+        PyObject *error = PyErr_GetRaisedException();
         (void)scope_finish(scope);
+        PyErr_SetRaisedException(error);
         return -1;
     }
     return scope_finish(scope);

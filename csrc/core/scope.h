@@ -51,6 +51,11 @@ typedef struct TacScope {
     bool abandoned; /* by misnesting */
     bool cancelled_caught;
     bool foreign; /* its reason is what the other flavour said */
+    bool raises;  /* TooSlowError where a Cancelled ends here */
+    /* Of an inner task (see ops->inner) that entered it: how many cancels were
+     * thrown into that for this scope and count there still, and how many of
+     * others' counted at the entry. */
+    int thrown, others_before;
 } TacScope;
 
 /* A new scope, no deadline.  Returns: new ref | NULL+exc. */
@@ -58,7 +63,7 @@ TacScope *tac_scope_new(TacState *state);
 
 /* Enter for a task (NULL: for none, as a branch under `parent`).  0, or -1
  * with an exception. */
-int tac_scope_enter(TacScope *scope, TacTask *task);
+int tac_scope_enter(TacScope *scope, struct tac_task *task);
 
 /* Open as a branch under `parent` that no task has entered: the base of
  * tasks that can be cancelled on their own. */
@@ -68,7 +73,13 @@ int tac_scope_open_branch(TacScope *scope, struct TacRunner *runner,
 /* Exit in `task`, which may be NULL for a branch.  `*exc` (owned, or NULL)
  * is what leaves the block, and what remains of it after.  0, or -1 with an
  * exception for an error of the loop itself. */
-int tac_scope_close(TacScope *scope, TacTask *task, PyObject **exc);
+int tac_scope_close(TacScope *scope, struct tac_task *task, PyObject **exc);
+
+/* The same without anybody leaving it: its task has ended inside. */
+int tac_scope_abandon(TacScope *scope);
+
+/* Whether a cancel from above the scope reaches it.  Python code: none. */
+bool tac_scope_sees_parent_cancelled(const TacScope *scope);
 
 /* Cancel; no-op when already.  `reason`: borrowed, may be NULL. */
 int tac_scope_cancel(TacScope *scope, PyObject *reason);

@@ -8,9 +8,9 @@
 #include <structmember.h>
 
 static const char *const scope_init_names[] = {
-    "relative_deadline", "deadline", "shield", NULL};
+    "deadline", "relative_deadline", "shield", NULL};
 static const struct tac_params scope_init_params = {
-    "CancelScope", 0, 0, scope_init_names};
+    "CancelScope", 1, 0, scope_init_names};
 
 int
 tac_scope_check_shield(PyObject *value)
@@ -22,12 +22,23 @@ tac_scope_check_shield(PyObject *value)
     return 0;
 }
 
+/* A deadline; None: there is none. */
 static int
-scope_set_up(TacScope *scope, PyObject *relative, PyObject *deadline,
+scope_read_deadline(PyObject *value, double *deadline)
+{
+    if (value == Py_None) {
+        *deadline = Py_HUGE_VAL;
+        return 0;
+    }
+    return tac_args_double(value, deadline);
+}
+
+static int
+scope_set_up(TacScope *scope, PyObject *deadline, PyObject *relative,
              PyObject *shield)
 {
     if ((relative && tac_args_double(relative, &scope->relative_deadline) < 0)
-        || (deadline && tac_args_double(deadline, &scope->deadline) < 0)
+        || (deadline && scope_read_deadline(deadline, &scope->deadline) < 0)
         || (shield && tac_scope_check_shield(shield) < 0))
     {
         return -1;
@@ -81,11 +92,11 @@ static PyObject *
 scope_tp_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
     PyObject *values[3] = {NULL, NULL, NULL};
-    if (!PyArg_ParseTuple(args, ":CancelScope")) {
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|O$OO:CancelScope",
+                                     (char **)scope_init_names, &values[0],
+                                     &values[1], &values[2]))
+    {
         return NULL;
-    }
-    for (Py_ssize_t i = 0; kwargs != NULL && scope_init_names[i]; i++) {
-        values[i] = PyDict_GetItemString(kwargs, scope_init_names[i]);
     }
     TacScope *scope = tac_scope_new(PyType_GetModuleState(type));
     if (scope != NULL
@@ -175,7 +186,7 @@ PyDoc_STRVAR(scope_enter_doc,
 static PyObject *
 scope_py_enter(TacScope *scope, PyObject *noargs)
 {
-    TacTask *task = tac_task_current(scope->state);
+    struct tac_task *task = tac_task_in_scopes(scope->state);
     if (task == NULL || tac_scope_enter(scope, task) < 0) {
         return NULL;
     }
@@ -197,22 +208,43 @@ scope_py_exit(TacScope *scope, PyObject *const *args, Py_ssize_t nargs)
     return tac_scope_exit(scope, args[1] == Py_None ? NULL : args[1]);
 }
 
+/* In place of an error that ended here; its cause is told where that is no
+ * Cancelled of ours, which nobody is to see. */
+static PyObject *
+scope_raise_too_slow(TacScope *scope, PyObject *exc)
+{
+    TacState *state = scope->state;
+    PyErr_SetNone(state->exc_TooSlowError);
+    if (!PyErr_GivenExceptionMatches(exc, state->exc_Cancelled)
+        && !PyErr_GivenExceptionMatches(exc, state->exception_group))
+    {
+        PyObject *error = PyErr_GetRaisedException();
+        PyException_SetCause(error, Py_NewRef(exc));
+        PyErr_SetRaisedException(error);
+    }
+    return NULL;
+}
+
 PyObject *
 tac_scope_exit(TacScope *scope, PyObject *exc)
 {
-    TacTask *task = tac_task_current(scope->state);
+    struct tac_task *task = tac_task_in_scopes(scope->state);
     if (task == NULL) {
         return NULL;
     }
-    PyObject *remaining = Py_XNewRef(exc);
+    PyObject *remaining = Py_XNewRef(exc), *answer = NULL;
     Py_INCREF(scope); /* the task's reference may have been the last */
-    int rc = tac_scope_close(scope, task, &remaining);
-    Py_DECREF(scope);
-    if (rc < 0) {
+    if (tac_scope_close(scope, task, &remaining) < 0) {
         Py_XDECREF(remaining);
-        return NULL;
     }
-    return tac_scope_exit_value(exc, remaining);
+    else if (scope->raises && scope->cancelled_caught && remaining == NULL) {
+        answer = scope_raise_too_slow(scope, exc);
+    }
+    else {
+        answer = tac_scope_exit_value(exc, remaining);
+    }
+    Py_DECREF(scope);
+    return answer;
 }
 
 static const char *const scope_cancel_names[] = {"reason", NULL};
@@ -225,12 +257,30 @@ PyDoc_STRVAR(scope_cancel_doc,
 "reason: a str that the Cancelled exceptions will show; the first counts.\n"
 "Checkpoint: no.  Thread-safe: no.");
 
+/* 0, or -1 with RuntimeError in a thread other than that of the run that the
+ * scope is in, while that goes on. */
+static int
+scope_check_thread(TacScope *scope)
+{
+    if (scope->runner == NULL || !scope->runner->driven
+        || scope->runner->thread == PyThread_get_thread_ident())
+    {
+        return 0;
+    }
+    PyErr_SetString(PyExc_RuntimeError,
+                    "a cancel scope is not thread-safe: from another thread "
+                    "use loop.call_soon_threadsafe(scope.cancel) or "
+                    "trio.from_thread.run_sync(scope.cancel)");
+    return -1;
+}
+
 static PyObject *
 scope_py_cancel(TacScope *scope, PyObject *const *args, Py_ssize_t nargs,
                 PyObject *kwnames)
 {
     PyObject *text = NULL, *source_task = NULL;
-    if (tac_args_bind(&scope_cancel_params, args, nargs, kwnames, &text) < 0)
+    if (tac_args_bind(&scope_cancel_params, args, nargs, kwnames, &text) < 0
+        || scope_check_thread(scope) < 0)
     {
         return NULL;
     }
@@ -280,7 +330,7 @@ scope_py_cancel_for(TacScope *scope, PyObject *reason)
 static PyObject *
 scope_py_close(TacScope *scope, PyObject *exc)
 {
-    TacTask *task = tac_task_current(scope->state);
+    struct tac_task *task = tac_task_in_scopes(scope->state);
     if (task == NULL) {
         return NULL;
     }
@@ -354,7 +404,9 @@ scope_set_deadline(TacScope *scope, PyObject *value, void *closure)
 {
     double deadline;
     if (scope_no_delete(value, "deadline") < 0
-        || tac_args_double(value, &deadline) < 0) {
+        || scope_read_deadline(value, &deadline) < 0
+        || scope_check_thread(scope) < 0)
+    {
         return -1;
     }
     if (isnan(deadline)) {
@@ -447,7 +499,9 @@ static int
 scope_set_shield(TacScope *scope, PyObject *value, void *closure)
 {
     if (scope_no_delete(value, "shield") < 0
-        || tac_scope_check_shield(value) < 0) {
+        || tac_scope_check_shield(value) < 0
+        || scope_check_thread(scope) < 0)
+    {
         return -1;
     }
     scope->shield = value == Py_True;
@@ -518,6 +572,8 @@ static PyMemberDef scope_members[] = {
     {"_has_been_entered", T_BOOL, offsetof(TacScope, entered), READONLY},
     {"_cancel_called", T_BOOL, offsetof(TacScope, cancel_called), READONLY},
     {"_shield", T_BOOL, offsetof(TacScope, shield), READONLY},
+    {"_raise_on_cancel", T_BOOL, offsetof(TacScope, raises), 0,
+     "Whether the exit raises TooSlowError where a cancel ends."},
     {"_deadline", T_DOUBLE, offsetof(TacScope, deadline), READONLY},
     {"_relative_deadline", T_DOUBLE, offsetof(TacScope, relative_deadline),
      READONLY},
@@ -527,10 +583,12 @@ static PyMemberDef scope_members[] = {
 };
 
 PyDoc_STRVAR(scope_doc,
-"CancelScope(*, relative_deadline=inf, deadline=inf, shield=False)\n--\n\n"
-"A block of code that can be cancelled as a whole.\n\n"
-"relative_deadline: seconds from the entry after which it is cancelled.\n"
-"deadline: the same as an absolute time of the run's clock.\n"
+"CancelScope(deadline=inf, *, relative_deadline=inf, shield=False)\n--\n\n"
+"A block of code that can be cancelled as a whole, in tasks of any flavour\n"
+"that the run knows.\n\n"
+"deadline: when it is cancelled, in seconds of the run's clock; None, as inf:\n"
+"never.\n"
+"relative_deadline: the same in seconds from the entry.\n"
 "shield: keep out cancellation from enclosing scopes.\n"
 "Raises: ValueError for NaN, negative or two deadlines; TypeError for a\n"
 "shield that is no bool.  Checkpoint: no.  Thread-safe: no.");

@@ -34,6 +34,18 @@ tac_task_current(TacState *state)
     return NULL;
 }
 
+struct tac_task *
+tac_task_in_scopes(TacState *state)
+{
+    TacRunner *runner = tac_running(state);
+    struct tac_task *current = runner == NULL ? NULL : runner->current;
+    if (current != NULL && current->ops->inner != NULL) {
+        return current->ops->inner(current);
+    }
+    TacTask *task = tac_task_current(state);
+    return task == NULL ? NULL : &task->base;
+}
+
 /* Scheduling -------------------------------------------------------------- */
 
 void

@@ -70,6 +70,17 @@ struct tac_task_ops {
     /* The error for awaiting a Trio-flavoured function while this C task
      * runs; NULL: the usual text. */
     const char *await_error;
+    /* Of a C task whose code has tasks of its own: the one that runs now,
+     * borrowed, for it to enter and leave scopes; or NULL with an exception.
+     * NULL: the code is the task's, and enters none. */
+    struct tac_task *(*inner)(struct tac_task *task);
+    /* What such an inner task has besides, both NULL for others: a scope is
+     * about to be entered; 0, or -1 with an exception. */
+    int (*enter_scope)(struct tac_task *task, struct TacScope *scope);
+    /* It was left, and the task is in its parent: take out of `*exc` (owned,
+     * or NULL) what ends here; 0, or -1 as above. */
+    int (*catch_scope)(struct tac_task *task, struct TacScope *scope,
+                       PyObject **exc);
 };
 
 struct tac_task {
@@ -140,6 +151,11 @@ bool tac_task_is_coroutine(const struct tac_task *task);
 /* The running coroutine task, borrowed; or NULL with RuntimeError "must be
  * called from async context". */
 TacTask *tac_task_current(TacState *state);
+
+/* The running task of either species, borrowed, of which a scope is entered
+ * and left; or NULL with RuntimeError.  Python code: what the species runs to
+ * know it. */
+struct tac_task *tac_task_in_scopes(TacState *state);
 
 /* How a task is spawned. */
 struct tac_spawn {

@@ -1,13 +1,11 @@
 /* core/timeout.c - cancel scopes made for a timeout.
  *
- * move_on_*() are scopes with a deadline.  fail_*() need one more thing, an
- * error at the end of a block that was cut short; that is a context manager
- * around the scope, for the scope itself has to be what the block gets.
+ * move_on_*() are scopes with a deadline, fail_*() the same with an error at
+ * the end of a block that was cut short.
  */
 #include "core/timeout.h"
 
 #include "base/args.h"
-#include "core/run.h"
 #include "core/scope.h"
 
 #include <math.h>
@@ -112,25 +110,14 @@ timeout_move_on_after(PyObject *module, PyObject *const *args,
 
 /* fail -------------------------------------------------------------------- */
 
-typedef struct {
-    PyObject_HEAD
-    TacScope *scope; /* owned; never NULL */
-} TacFailScope;
-
+/* Let a scope (stolen, or NULL) end a block with an error. */
 static PyObject *
-fail_new(TacState *state, TacScope *scope)
+fail_with(TacScope *scope)
 {
-    if (scope == NULL) {
-        return NULL;
+    if (scope != NULL) {
+        scope->raises = true;
     }
-    PyTypeObject *type = state->fail_scope_type;
-    TacFailScope *fail = (TacFailScope *)type->tp_alloc(type, 0);
-    if (fail == NULL) {
-        Py_DECREF(scope);
-        return NULL;
-    }
-    fail->scope = scope;
-    return (PyObject *)fail;
+    return (PyObject *)scope;
 }
 
 static const struct tac_params fail_at_params = {"fail_at", 1, 1,
@@ -151,9 +138,9 @@ static PyObject *
 timeout_fail_at(PyObject *module, PyObject *const *args,
                 Py_ssize_t nargs, PyObject *kwnames)
 {
-    TacState *state = tac_state_of_module(module);
-    return fail_new(state, timeout_scope(state, &fail_at_params, false, args,
-                                         nargs, kwnames));
+    return fail_with(timeout_scope(tac_state_of_module(module),
+                                   &fail_at_params, false, args, nargs,
+                                   kwnames));
 }
 
 PyDoc_STRVAR(fail_after_doc,
@@ -169,81 +156,10 @@ static PyObject *
 timeout_fail_after(PyObject *module, PyObject *const *args,
                    Py_ssize_t nargs, PyObject *kwnames)
 {
-    TacState *state = tac_state_of_module(module);
-    return fail_new(state, timeout_scope(state, &fail_after_params, true,
-                                         args, nargs, kwnames));
+    return fail_with(timeout_scope(tac_state_of_module(module),
+                                   &fail_after_params, true, args, nargs,
+                                   kwnames));
 }
-
-static PyObject *
-fail_enter(TacFailScope *fail, PyObject *noargs)
-{
-    TacScope *scope = fail->scope;
-    TacTask *task = tac_task_current(scope->state);
-    if (task == NULL || tac_scope_enter(scope, task) < 0) {
-        return NULL;
-    }
-    return Py_NewRef(scope);
-}
-
-static PyObject *
-fail_exit(TacFailScope *fail, PyObject *const *args, Py_ssize_t nargs)
-{
-    if (tac_args_exit("__exit__", nargs) < 0) {
-        return NULL;
-    }
-    TacScope *scope = (TacScope *)Py_NewRef(fail->scope);
-    PyObject *answer =
-        tac_scope_exit(scope, args[1] == Py_None ? NULL : args[1]);
-    if (answer != NULL && scope->cancelled_caught) {
-        Py_CLEAR(answer);
-        PyErr_SetNone(scope->state->exc_TooSlowError);
-    }
-    Py_DECREF(scope);
-    return answer;
-}
-
-static int
-fail_tp_traverse(TacFailScope *fail, visitproc visit, void *arg)
-{
-    Py_VISIT(Py_TYPE(fail));
-    Py_VISIT(fail->scope);
-    return 0;
-}
-
-static void
-fail_tp_dealloc(TacFailScope *fail)
-{
-    PyTypeObject *type = Py_TYPE(fail);
-    PyObject_GC_UnTrack(fail);
-    Py_CLEAR(fail->scope);
-    type->tp_free(fail);
-    Py_DECREF(type);
-}
-
-static PyMethodDef fail_methods[] = {
-    {"__enter__", (PyCFunction)fail_enter, METH_NOARGS,
-     "__enter__($self, /)\n--\n\nEnter the cancel scope and return it."},
-    {"__exit__", (PyCFunction)(void (*)(void))fail_exit, METH_FASTCALL,
-     "__exit__($self, exc_type, exc, traceback, /)\n--\n\n"
-     "Leave the cancel scope.  Raises: TooSlowError if it ended the block."},
-    {NULL},
-};
-
-static PyType_Slot fail_slots[] = {
-    {Py_tp_doc, "What fail_at() and fail_after() return: use it in `with`."},
-    {Py_tp_traverse, fail_tp_traverse},
-    {Py_tp_dealloc, fail_tp_dealloc},
-    {Py_tp_methods, fail_methods},
-    {0, NULL},
-};
-
-static PyType_Spec fail_spec = {
-    .name = "trio_asyncio_c._core.FailScope",
-    .basicsize = sizeof(TacFailScope),
-    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC
-             | Py_TPFLAGS_IMMUTABLETYPE | Py_TPFLAGS_DISALLOW_INSTANTIATION,
-    .slots = fail_slots,
-};
 
 /* ------------------------------------------------------------------------- */
 
@@ -262,12 +178,7 @@ static PyMethodDef timeout_functions[] = {
 #undef TIMEOUT_FUNCTION
 
 int
-tac_timeout_add_types(PyObject *module, TacState *state)
+tac_timeout_add_functions(PyObject *module, TacState *state)
 {
-    state->fail_scope_type =
-        (PyTypeObject *)PyType_FromModuleAndSpec(module, &fail_spec, NULL);
-    if (state->fail_scope_type == NULL) {
-        return -1;
-    }
     return PyModule_AddFunctions(module, timeout_functions);
 }

@@ -8,6 +8,6 @@
 
 #include "state.h"
 
-int tac_timeout_add_types(PyObject *module, TacState *state);
+int tac_timeout_add_functions(PyObject *module, TacState *state);
 
 #endif

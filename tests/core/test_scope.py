@@ -137,9 +137,11 @@ def test_a_scope_can_be_entered_only_once():
     run(main)
 
 
-def test_constructor_takes_keywords_only():
+def test_constructor_takes_the_deadline_by_position_too():
+    assert trio.CancelScope(1.0).deadline == 1.0
+    assert trio.CancelScope(None).deadline == math.inf
     with pytest.raises(TypeError):
-        trio.CancelScope(1.0)
+        trio.CancelScope(1.0, 2.0)
     with pytest.raises(TypeError):
         trio.CancelScope(bogus=1)
 

@@ -1,0 +1,421 @@
+/* aio/scoped.c - asyncio Tasks in cancel scopes: which they are. */
+#include "aio/scoped.h"
+
+#include "aio/loop.h"
+#include "base/compat.h"
+
+#include <stddef.h>
+
+static const struct tac_task_ops scoped_ops;
+
+void
+tac_scoped_init(TacLoop *loop)
+{
+    tac_list_init(&loop->scoped.checks);
+    tac_list_init(&loop->scoped.hit);
+}
+
+static TacScoped *
+scoped_of_base(struct tac_task *base)
+{
+    return tac_list_entry(base, TacScoped, base);
+}
+
+PyObject *
+tac_scoped_task(TacScoped *scoped)
+{
+    PyObject *task = NULL;
+    if (scoped->task_ref != NULL) {
+        (void)PyWeakref_GetRef(scoped->task_ref, &task); /* it is one */
+    }
+    return task;
+}
+
+TacScoped *
+tac_scoped_find(TacLoop *loop, PyObject *task)
+{
+    TacScoped *scoped = tac_ptrmap_get(&loop->scoped.tasks, task);
+    if (scoped == NULL) {
+        return NULL;
+    }
+    PyObject *its = tac_scoped_task(scoped);
+    bool same = its == task;
+    Py_XDECREF(its); /* not the last: the caller has one */
+    return same ? scoped : NULL;
+}
+
+/* Making ------------------------------------------------------------------ */
+
+static int
+scoped_put(TacScoped *scoped, TacLoop *loop, PyObject *task)
+{
+    scoped->task_ref = PyWeakref_NewRef(task, (PyObject *)scoped);
+    if (scoped->task_ref == NULL) {
+        return -1;
+    }
+    /* Whose address it was, if any, has gone without a word. */
+    TacScoped *gone = tac_ptrmap_get(&loop->scoped.tasks, task);
+    if (gone != NULL) {
+        tac_scoped_drop(gone);
+    }
+    if (tac_ptrmap_put(&loop->scoped.tasks, task, scoped) < 0) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    scoped->loop = loop;
+    scoped->key = task;
+    return 0;
+}
+
+/* Returns: borrowed, for the map owns it | NULL+exc. */
+static TacScoped *
+scoped_new(TacLoop *loop, PyObject *task)
+{
+    PyTypeObject *type = loop->state->scoped_type;
+    TacScoped *scoped = (TacScoped *)type->tp_alloc(type, 0);
+    if (scoped == NULL) {
+        return NULL;
+    }
+    scoped->state = loop->state;
+    scoped->base.ops = &scoped_ops;
+    scoped->base.runner = loop->runner;
+    scoped->base.abortable = true;
+    scoped->retry.fire = tac_scoped_on_retry;
+    scoped->episode_others = -1;
+    if (scoped_put(scoped, loop, task) < 0) {
+        scoped->base.runner = NULL;
+        Py_DECREF(scoped);
+        return NULL;
+    }
+    return scoped;
+}
+
+static int
+scoped_set_birth(TacScoped *scoped, TacScope *scope)
+{
+    scoped->birth = (TacScope *)Py_NewRef(scope);
+    scoped->by_birth = true;
+    return tac_task_activate(&scoped->base, scope);
+}
+
+/* Is it the Task that is just being made, which runs before whoever makes it
+ * has seen it?  -1 with an exception. */
+static int
+scoped_is_offered(TacLoop *loop, PyObject *task)
+{
+    if (loop->scoped.offered == NULL) {
+        return 0;
+    }
+    PyObject *coro =
+        PyObject_CallMethodNoArgs(task, loop->state->str_get_coro);
+    int is = coro == loop->scoped.offered;
+    Py_XDECREF(coro);
+    return coro == NULL ? -1 : is;
+}
+
+TacScoped *
+tac_scoped_of(TacLoop *loop, PyObject *task)
+{
+    TacScoped *scoped = tac_scoped_find(loop, task);
+    if (scoped != NULL) {
+        return scoped;
+    }
+    int offered = scoped_is_offered(loop, task);
+    if (offered < 0 || (scoped = scoped_new(loop, task)) == NULL) {
+        return NULL;
+    }
+    if (offered && scoped_set_birth(scoped, loop->scoped.offer) < 0) {
+        return NULL;
+    }
+    return scoped;
+}
+
+TacScoped *
+tac_scoped_current(TacLoop *loop)
+{
+    PyObject *task = PyObject_CallOneArg(loop->state->aio_current_task,
+                                         (PyObject *)loop);
+    if (task == NULL) {
+        return NULL;
+    }
+    TacScoped *scoped = NULL;
+    if (task == Py_None) {
+        PyErr_SetString(PyExc_RuntimeError,
+                        "cancel scopes are for code in a Task, not for the "
+                        "loop's callbacks");
+    }
+    else {
+        scoped = tac_scoped_of(loop, task);
+    }
+    Py_DECREF(task); /* it runs */
+    return scoped;
+}
+
+/* Being born in a scope --------------------------------------------------- */
+
+static int
+scoped_adopt(TacLoop *loop, PyObject *task, TacScope *scope)
+{
+    TacScoped *scoped = tac_scoped_of(loop, task);
+    if (scoped == NULL) {
+        return -1;
+    }
+    if (scoped->birth != NULL) {
+        return 0; /* it ran before, and is in there already */
+    }
+    return scoped_set_birth(scoped, scope);
+}
+
+/* loop.create_task(coro, **kwargs), of which `args` has all but the loop. */
+static PyObject *
+scoped_call_create(TacLoop *loop, PyObject *const *args, Py_ssize_t count,
+                   PyObject *kwnames)
+{
+    PyObject **call = PyMem_New(PyObject *, count + 1);
+    if (call == NULL) {
+        return PyErr_NoMemory();
+    }
+    call[0] = (PyObject *)loop;
+    memcpy(call + 1, args, count * sizeof(*call));
+    PyObject *task = PyObject_VectorcallMethod(loop->state->str_create_task,
+                                               call, 2, kwnames);
+    PyMem_Free(call);
+    return task;
+}
+
+PyObject *
+tac_scoped_create_task(TacLoop *loop, PyObject *const *args, Py_ssize_t nargs,
+                       PyObject *kwnames)
+{
+    if (nargs != 2 || !Py_IS_TYPE(args[0], loop->state->scope_type)) {
+        PyErr_SetString(PyExc_TypeError, "_create_task_in() takes a "
+                                         "CancelScope and a coroutine");
+        return NULL;
+    }
+    TacScope *scope = (TacScope *)args[0], *outer_offer = loop->scoped.offer;
+    PyObject *outer_offered = loop->scoped.offered;
+    loop->scoped.offered = args[1];
+    loop->scoped.offer = scope;
+    Py_ssize_t keywords = kwnames == NULL ? 0 : PyTuple_GET_SIZE(kwnames);
+    PyObject *task =
+        scoped_call_create(loop, args + 1, 1 + keywords, kwnames);
+    loop->scoped.offered = outer_offered;
+    loop->scoped.offer = outer_offer;
+    if (task != NULL && tac_loop_check_open(loop) == 0
+        && scoped_adopt(loop, task, scope) == 0)
+    {
+        return task;
+    }
+    Py_XDECREF(task);
+    return NULL;
+}
+
+/* Hang what it has entered, or itself, under another birth scope. */
+static int
+scoped_move_birth(TacScoped *scoped, TacScope *scope)
+{
+    TacScope *outmost = NULL, *old = scoped->birth;
+    for (TacScope *s = scoped->base.scope; s != old; s = s->parent) {
+        outmost = s;
+    }
+    scoped->birth = (TacScope *)Py_NewRef(scope);
+    int rc = outmost == NULL ? tac_task_activate(&scoped->base, scope)
+                             : tac_scope_set_parent(outmost, scope);
+    Py_DECREF(old);
+    return rc;
+}
+
+PyObject *
+tac_scoped_move_task(TacLoop *loop, PyObject *const *args, Py_ssize_t nargs)
+{
+    if (nargs != 2 || !Py_IS_TYPE(args[1], loop->state->scope_type)) {
+        PyErr_SetString(PyExc_TypeError,
+                        "_move_task() takes a Task and a CancelScope");
+        return NULL;
+    }
+    TacScoped *scoped = tac_scoped_find(loop, args[0]);
+    if (scoped != NULL && scoped->birth != NULL
+        && scoped_move_birth(scoped, (TacScope *)args[1]) < 0)
+    {
+        return NULL;
+    }
+    Py_RETURN_NONE;
+}
+
+/* The end ----------------------------------------------------------------- */
+
+/* What it has entered and not left. */
+static void
+scoped_abandon_scopes(TacScoped *scoped)
+{
+    TacScope *scope = (TacScope *)Py_XNewRef(scoped->base.scope);
+    while (scope != NULL && scope != scoped->birth) {
+        TacScope *parent = (TacScope *)Py_XNewRef(scope->parent);
+        tac_list_unlink(&scoped->base.status_node);
+        if (tac_scope_abandon(scope) < 0) {
+            PyErr_WriteUnraisable((PyObject *)scope);
+        }
+        Py_DECREF(scope);
+        scope = parent;
+    }
+    Py_XDECREF(scope);
+}
+
+/* The references, and whatever it is linked in. */
+static void
+scoped_release(TacScoped *scoped)
+{
+    if (scoped->base.runner != NULL) {
+        tac_timer_disarm(scoped->base.runner, &scoped->retry);
+    }
+    tac_list_unlink(&scoped->check_node);
+    tac_list_unlink(&scoped->hit_node);
+    scoped->loop = NULL;
+    tac_ctask_unlink(&scoped->base);
+    Py_CLEAR(scoped->birth);
+    Py_CLEAR(scoped->task_ref);
+}
+
+void
+tac_scoped_drop(TacScoped *scoped)
+{
+    TacLoop *loop = scoped->loop;
+    if (loop == NULL) {
+        return;
+    }
+    PyObject *error = PyErr_GetRaisedException();
+    Py_INCREF(scoped);
+    if (tac_ptrmap_get(&loop->scoped.tasks, scoped->key) == scoped) {
+        (void)tac_ptrmap_take(&loop->scoped.tasks, scoped->key);
+        Py_DECREF(scoped);
+    }
+    scoped_abandon_scopes(scoped);
+    scoped_release(scoped);
+    Py_DECREF(scoped);
+    PyErr_SetRaisedException(error);
+}
+
+void
+tac_scoped_drop_all(TacLoop *loop)
+{
+    for (;;) {
+        TacScoped *scoped = tac_ptrmap_take_any(&loop->scoped.tasks);
+        if (scoped == NULL) {
+            return;
+        }
+        tac_scoped_drop(scoped);
+        Py_DECREF(scoped);
+    }
+}
+
+int
+tac_scoped_traverse(TacLoop *loop, visitproc visit, void *arg)
+{
+    const struct tac_ptrmap *map = &loop->scoped.tasks;
+    for (size_t i = 0; i < map->capacity; i++) {
+        Py_VISIT((PyObject *)map->slots[i].value);
+    }
+    return 0;
+}
+
+/* The species ------------------------------------------------------------- */
+
+static int
+scoped_step(struct tac_task *base)
+{
+    return 0; /* it is in no queue: its Task steps */
+}
+
+static int
+scoped_cancel(struct tac_task *base, const struct tac_cause *cause)
+{
+    tac_scoped_check_soon(scoped_of_base(base));
+    return 0;
+}
+
+static PyObject *
+scoped_owner(struct tac_task *base)
+{
+    return (PyObject *)scoped_of_base(base);
+}
+
+/* What is shown of it is its Task. */
+static PyObject *
+scoped_object(struct tac_task *base)
+{
+    PyObject *task = tac_scoped_task(scoped_of_base(base));
+    return task == NULL ? Py_NewRef(Py_None) : task;
+}
+
+static const struct tac_task_ops scoped_ops = {
+    .name = "<asyncio Task>",
+    .library = offsetof(TacState, str_asyncio),
+    .step = scoped_step,
+    .cancel = scoped_cancel,
+    .owner = scoped_owner,
+    .object = scoped_object,
+    .enter_scope = tac_scoped_enter_scope,
+    .catch_scope = tac_scoped_catch_scope,
+};
+
+/* The type ---------------------------------------------------------------- */
+
+/* Its Task has gone: what the weak reference calls. */
+static PyObject *
+scoped_tp_call(TacScoped *scoped, PyObject *args, PyObject *kwargs)
+{
+    tac_scoped_drop(scoped);
+    Py_RETURN_NONE;
+}
+
+static int
+scoped_tp_traverse(TacScoped *scoped, visitproc visit, void *arg)
+{
+    Py_VISIT(Py_TYPE(scoped));
+    Py_VISIT(scoped->task_ref);
+    Py_VISIT(scoped->birth);
+    Py_VISIT(scoped->base.scope);
+    return 0;
+}
+
+static int
+scoped_tp_clear(TacScoped *scoped)
+{
+    scoped_release(scoped);
+    return 0;
+}
+
+static void
+scoped_tp_dealloc(TacScoped *scoped)
+{
+    PyTypeObject *type = Py_TYPE(scoped);
+    PyObject_GC_UnTrack(scoped);
+    scoped_release(scoped);
+    type->tp_free(scoped);
+    Py_DECREF(type);
+}
+
+static PyType_Slot scoped_slots[] = {
+    {Py_tp_doc, "An asyncio Task's place among the cancel scopes."},
+    {Py_tp_call, scoped_tp_call},
+    {Py_tp_traverse, scoped_tp_traverse},
+    {Py_tp_clear, scoped_tp_clear},
+    {Py_tp_dealloc, scoped_tp_dealloc},
+    {0, NULL},
+};
+
+static PyType_Spec scoped_spec = {
+    .name = "trio_asyncio_c._core.ScopedTask",
+    .basicsize = sizeof(TacScoped),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC
+             | Py_TPFLAGS_IMMUTABLETYPE | Py_TPFLAGS_DISALLOW_INSTANTIATION,
+    .slots = scoped_slots,
+};
+
+int
+tac_scoped_add_types(PyObject *module, TacState *state)
+{
+    state->scoped_type =
+        (PyTypeObject *)PyType_FromModuleAndSpec(module, &scoped_spec, NULL);
+    return state->scoped_type == NULL ? -1 : 0;
+}

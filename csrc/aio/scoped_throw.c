@@ -1,0 +1,430 @@
+/* aio/scoped_throw.c - asyncio Tasks in cancel scopes: when a cancel is thrown.
+ *
+ * At each block once, as long as a scope that it is in is cancelled: that is
+ * Trio's level-triggered cancellation by means of asyncio's edges.  A Task
+ * that refuses is asked again after a while, more and more rarely, so that it
+ * costs next to nothing:
+ *
+ *   it catches, and blocks again   FREE_THROWS at once, then after 1 ms, 2 ms,
+ *                                  4 ms and so on to 1 s
+ *   it goes on with the same wait  after 1, 2, 4, 8, 16 s, then each 30 s
+ *   its Future refuses cancel()    never: asyncio throws when that is done
+ */
+#include "aio/scoped.h"
+
+#include "aio/loop.h"
+#include "base/compat.h"
+
+#include <math.h>
+
+#define FREE_THROWS 32
+#define FIRST_PAUSE_S 0.001
+#define LONGEST_PAUSE_S 1.0
+#define FIRST_RETRY_S 1.0
+#define DOUBLED_RETRIES 5 /* up to 16 s */
+#define LONG_RETRY_S 30.0
+
+/* What its Task does: asyncio's private attributes, which its C Tasks and
+ * those in Python have. */
+struct scoped_view {
+    PyObject *task;   /* owned */
+    PyObject *waiter; /* owned: the Future that it waits for; or NULL */
+    bool done;
+    bool running;
+    bool cancel_waits; /* one is to be thrown in its next step */
+    bool woken;        /* the Future is done, the Task not stepped since */
+};
+
+void
+tac_scoped_check_soon(TacScoped *scoped)
+{
+    TacLoop *loop = scoped->loop;
+    if (loop == NULL || tac_list_is_linked(&scoped->check_node)) {
+        return;
+    }
+    tac_list_append(&loop->scoped.checks, &scoped->check_node);
+    /* Within the host's step that is done when the callback is through. */
+    if (loop->host.runner != NULL && !loop->halted
+        && loop->runner->current != &loop->host)
+    {
+        tac_task_make_runnable(&loop->host);
+    }
+}
+
+int
+tac_scoped_on_retry(struct tac_timer *timer)
+{
+    TacScoped *scoped = tac_list_entry(timer, TacScoped, retry);
+    scoped->retry_due = true;
+    tac_scoped_check_soon(scoped);
+    return 0;
+}
+
+/* Looking ----------------------------------------------------------------- */
+
+/* The truth of an attribute, or of what the method of that name says; where it
+ * is missing: `otherwise`.  -1 with an exception. */
+static int
+scoped_ask(PyObject *object, PyObject *name, bool is_method, int otherwise)
+{
+    PyObject *answer;
+    int there = PyObject_GetOptionalAttr(object, name, &answer);
+    if (there <= 0) {
+        return there < 0 ? -1 : otherwise;
+    }
+    if (is_method) {
+        Py_SETREF(answer, PyObject_CallNoArgs(answer));
+        if (answer == NULL) {
+            return -1;
+        }
+    }
+    int truth = PyObject_IsTrue(answer);
+    Py_DECREF(answer);
+    return truth;
+}
+
+/* Is its coroutine in the middle of a step, and was it begun at all? */
+static int
+scoped_look_at_coro(TacScoped *scoped, struct scoped_view *view)
+{
+    TacState *state = scoped->state;
+    PyObject *coro = PyObject_CallMethodNoArgs(view->task,
+                                               state->str_get_coro);
+    if (coro == NULL) {
+        return -1;
+    }
+    int running = coro == Py_None
+                      ? 0
+                      : scoped_ask(coro, state->str_cr_running, false, 0);
+    int suspended = 1;
+    if (running == 0 && !scoped->has_stepped) {
+        suspended = scoped_ask(coro, state->str_cr_suspended, false, 1);
+    }
+    Py_DECREF(coro);
+    if (running < 0 || suspended < 0) {
+        return -1;
+    }
+    view->running = running;
+    scoped->has_stepped |= running || suspended;
+    return 0;
+}
+
+static int
+scoped_look_at_wait(TacScoped *scoped, struct scoped_view *view)
+{
+    TacState *state = scoped->state;
+    int waits = scoped_ask(view->task, state->str__must_cancel, false, 0);
+    if (waits < 0
+        || PyObject_GetOptionalAttr(view->task, state->str__fut_waiter,
+                                    &view->waiter)
+               < 0)
+    {
+        return -1;
+    }
+    view->cancel_waits = waits;
+    if (view->waiter == Py_None) {
+        Py_CLEAR(view->waiter);
+    }
+    int woken = view->waiter == NULL
+                    ? 0
+                    : scoped_ask(view->waiter, state->str_done, true, 0);
+    view->woken = woken > 0;
+    return woken < 0 ? -1 : 0;
+}
+
+static void
+scoped_view_fini(struct scoped_view *view)
+{
+    Py_CLEAR(view->task);
+    Py_CLEAR(view->waiter);
+}
+
+static int
+scoped_look(TacScoped *scoped, struct scoped_view *view)
+{
+    *view = (struct scoped_view){.task = tac_scoped_task(scoped)};
+    if (view->task == NULL) {
+        view->done = true;
+        return 0;
+    }
+    int done = scoped_ask(view->task, scoped->state->str_done, true, 0);
+    if (done != 0) {
+        view->done = true;
+        return done < 0 ? -1 : 0;
+    }
+    if (scoped_look_at_coro(scoped, view) < 0) {
+        return -1;
+    }
+    return view->running ? 0 : scoped_look_at_wait(scoped, view);
+}
+
+/* Throwing ---------------------------------------------------------------- */
+
+/* The outermost cancelled scope that reaches it: where the cancel will end.
+ * NULL if there is none that counts. */
+static TacScope *
+scoped_find_catcher(const TacScoped *scoped)
+{
+    TacScope *catcher = NULL, *scope = scoped->base.scope;
+    if (scope == NULL || !scope->effectively_cancelled
+        || (scope == scoped->birth && !scoped->by_birth))
+    {
+        return NULL;
+    }
+    for (; scope != NULL; scope = scope->parent) {
+        if (scope->cancel_called || scope->abandoned) {
+            catcher = scope;
+        }
+        if (scope->shield) {
+            break;
+        }
+    }
+    return catcher;
+}
+
+bool
+tac_scoped_has_entered(const TacScoped *scoped, const TacScope *scope)
+{
+    const TacScope *s = scoped->base.scope;
+    while (s != NULL && s != scoped->birth && s != scope) {
+        s = s->parent;
+    }
+    return s == scope && scope != NULL && scope != scoped->birth;
+}
+
+void
+tac_scoped_end_episode(TacScoped *scoped)
+{
+    scoped->episode_others = -1;
+    scoped->thrown = 0;
+    scoped->retries = 0;
+    scoped->thrown_at = 0;
+    scoped->retry_due = false;
+    if (scoped->base.runner != NULL) {
+        tac_timer_disarm(scoped->base.runner, &scoped->retry);
+    }
+}
+
+static int
+scoped_warn(TacScoped *scoped, PyObject *task, TacScope *catcher)
+{
+    PyObject *args[2] = {task, (PyObject *)catcher};
+    PyObject *result = PyObject_Vectorcall(
+        scoped->state->hook_log_refusal, args, 2, NULL);
+    Py_XDECREF(result);
+    return result == NULL ? -1 : 0;
+}
+
+static int
+scoped_throw(TacScoped *scoped, PyObject *task, TacScope *catcher)
+{
+    TacLoop *loop = scoped->loop;
+    PyObject *message =
+        PyObject_CallOneArg(loop->state->hook_cancel_message,
+                            (PyObject *)catcher);
+    if (message == NULL) {
+        return -1;
+    }
+    bool entered = tac_scoped_has_entered(scoped, catcher);
+    /* First, for cancel() may run code that looks. */
+    scoped->own++;
+    catcher->thrown += entered;
+    scoped->thrown++;
+    scoped->thrown_at = scoped->wait;
+    loop->scoped.thrown++;
+    PyObject *told =
+        PyObject_CallMethodOneArg(task, loop->state->str_cancel, message);
+    Py_DECREF(message);
+    int taken = told == NULL ? -1 : PyObject_IsTrue(told);
+    Py_XDECREF(told);
+    if (taken == 0) { /* it was done */
+        scoped->own--;
+        catcher->thrown -= entered;
+    }
+    return taken < 0 ? -1 : 0;
+}
+
+/* Unless the loop has dropped it meanwhile. */
+static int
+scoped_arm(TacScoped *scoped, double at_s)
+{
+    return scoped->loop == NULL
+               ? 0
+               : tac_timer_arm(scoped->loop->runner, &scoped->retry, at_s);
+}
+
+/* Does what it waits for have the cancel in a way of its own? */
+static bool
+scoped_waits_for_ours(TacScoped *scoped, PyObject *waiter)
+{
+    if (Py_IS_TYPE(waiter, scoped->state->trio_future_type)) {
+        return true;
+    }
+    TacScoped *other = tac_scoped_find(scoped->loop, waiter);
+    return other != NULL && other->birth != NULL && other->by_birth;
+}
+
+/* It has been told, and waits for the same still: till when? */
+static int
+scoped_arm_retry(TacScoped *scoped, struct scoped_view *view, double now_s)
+{
+    if (view->waiter == NULL || view->woken || view->cancel_waits
+        || scoped_waits_for_ours(scoped, view->waiter))
+    {
+        return 0;
+    }
+    double pause_s = scoped->retries < DOUBLED_RETRIES
+                         ? ldexp(FIRST_RETRY_S, (int)scoped->retries)
+                         : LONG_RETRY_S;
+    return scoped_arm(scoped, now_s + pause_s);
+}
+
+/* Seconds till the next throw is allowed; 0: now. */
+static double
+scoped_pause(const TacScoped *scoped, double now_s)
+{
+    if (scoped->thrown < FREE_THROWS) {
+        return 0;
+    }
+    unsigned doubled = scoped->thrown - FREE_THROWS;
+    double pause_s =
+        doubled < 10 ? ldexp(FIRST_PAUSE_S, (int)doubled) : LONGEST_PAUSE_S;
+    return Py_MAX(scoped->thrown_s + pause_s - now_s, 0);
+}
+
+/* Throw, and see whether that had an effect. */
+static int
+scoped_throw_now(TacScoped *scoped, struct scoped_view *view,
+                 TacScope *catcher, double now_s)
+{
+    bool again = scoped->thrown_at == scoped->wait;
+    if (again) {
+        scoped->retries++;
+    }
+    else {
+        scoped->retries = 0;
+    }
+    bool warn = again ? scoped->retries == 2 : scoped->thrown == FREE_THROWS;
+    scoped->thrown_s = now_s;
+    if ((warn && scoped_warn(scoped, view->task, catcher) < 0)
+        || scoped_throw(scoped, view->task, catcher) < 0)
+    {
+        return -1;
+    }
+    Py_CLEAR(view->waiter);
+    if (scoped_look_at_wait(scoped, view) < 0) {
+        return -1;
+    }
+    return scoped->loop == NULL ? 0 : scoped_arm_retry(scoped, view, now_s);
+}
+
+static int
+scoped_check_blocked(TacScoped *scoped, struct scoped_view *view,
+                     TacScope *catcher, bool retry_due)
+{
+    double now_s;
+    if (scoped->thrown_at == scoped->wait && !retry_due) {
+        return 0;
+    }
+    if (tac_loop_time(scoped->loop, &now_s) < 0) {
+        return -1;
+    }
+    if (scoped->episode_others < 0) {
+        int others = tac_scoped_others(scoped, view->task);
+        if (others < 0) {
+            return -1;
+        }
+        scoped->episode_others = others;
+    }
+    double pause_s = scoped->thrown_at == scoped->wait
+                         ? 0
+                         : scoped_pause(scoped, now_s);
+    if (pause_s > 0) {
+        return scoped_arm(scoped, now_s + pause_s);
+    }
+    return scoped->loop == NULL
+               ? 0
+               : scoped_throw_now(scoped, view, catcher, now_s);
+}
+
+/* Of a Task that has begun. */
+static bool
+scoped_view_is_blocked(const struct scoped_view *view)
+{
+    return !view->running && !view->woken && !view->cancel_waits;
+}
+
+/* The raised exception, which is none of the Task's: a class of somebody else's
+ * does not do as asyncio's.  0, or -1 with one that ends the run. */
+static int
+scoped_report(PyObject *task)
+{
+    if (PyErr_ExceptionMatches(PyExc_Exception)) {
+        PyErr_WriteUnraisable(task);
+        return 0;
+    }
+    return -1;
+}
+
+int
+tac_scoped_check(TacScoped *scoped)
+{
+    bool retry_due = scoped->retry_due;
+    scoped->retry_due = false;
+    TacScope *catcher = scoped_find_catcher(scoped);
+    if (catcher == NULL) {
+        tac_list_unlink(&scoped->hit_node);
+        tac_timer_disarm(scoped->base.runner, &scoped->retry);
+        return 0;
+    }
+    if (!tac_list_is_linked(&scoped->hit_node)) {
+        tac_list_append(&scoped->loop->scoped.hit, &scoped->hit_node);
+        scoped->wait++;
+    }
+    Py_INCREF(scoped);
+    Py_INCREF(catcher);
+    struct scoped_view view;
+    int rc = scoped_look(scoped, &view);
+    if (rc == 0 && view.done) {
+        tac_scoped_drop(scoped);
+    }
+    else if (rc == 0 && scoped->loop != NULL && scoped_view_is_blocked(&view)
+             && scoped->has_stepped)
+    {
+        rc = scoped_check_blocked(scoped, &view, catcher, retry_due);
+    }
+    if (rc < 0) {
+        rc = scoped_report(view.task);
+    }
+    scoped_view_fini(&view);
+    Py_DECREF(catcher);
+    Py_DECREF(scoped);
+    return rc;
+}
+
+/* A Task has made a step. */
+static int
+scoped_check_stepped(TacLoop *loop, PyObject *task)
+{
+    TacScoped *scoped = tac_scoped_find(loop, task);
+    if (scoped == NULL || !tac_list_is_linked(&scoped->hit_node)) {
+        return 0;
+    }
+    scoped->wait++;
+    return tac_scoped_check(scoped);
+}
+
+int
+tac_scoped_check_all(TacLoop *loop, PyObject *stepped)
+{
+    int rc = stepped == NULL ? 0 : scoped_check_stepped(loop, stepped);
+    struct tac_list *node;
+    while (rc == 0
+           && (node = tac_list_pop_front(&loop->scoped.checks)) != NULL)
+    {
+        TacScoped *scoped = tac_list_entry(node, TacScoped, check_node);
+        scoped->base.abortable = true;
+        rc = tac_scoped_check(scoped);
+    }
+    return rc;
+}

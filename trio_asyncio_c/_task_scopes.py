@@ -1,0 +1,162 @@
+"""Cancel scopes in asyncio Tasks, as far as it runs once an error: what a cancel says,
+and whose a CancelledError is that may stand for several.
+
+The rules are in csrc/aio/scoped.h.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+import weakref
+from asyncio import CancelledError
+from typing import TYPE_CHECKING, Any
+
+from . import _core
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable, Iterator
+
+__all__ = ["ScopeCancel"]
+
+_logger = logging.getLogger("asyncio")
+
+# How many exceptions are looked at that one was raised in, at most.
+_CHAIN_LIMIT = 64
+
+# What csrc/aio/scoped_catch.c has found by counting.
+_OURS, _OTHERS, _BY_CHAIN = range(3)
+
+
+class ScopeCancel(str):
+    """The message of a CancelledError that was thrown for a cancel scope.
+
+    asyncio hands it on through awaited tasks, gather(), shield(), locks and so on, as
+    it is. Pickled, or copied, it is a plain string.
+    """
+
+    __slots__ = ("_scope", "foreign")
+    __module__ = "trio_asyncio_c"
+
+    # Whether the error stands for somebody else's cancel too, so that no scope may
+    # end it.
+    foreign: bool
+    _scope: weakref.ref[_core.CancelScope]
+
+    @property
+    def scope(self) -> _core.CancelScope | None:
+        """The scope, or None if that has gone."""
+        return self._scope()
+
+    def __reduce__(self) -> tuple[type[str], tuple[str]]:
+        return str, (str(self),)
+
+
+def make_message(scope: _core.CancelScope) -> ScopeCancel:
+    """Return the message of one cancel."""
+    reason: Any = scope._cancel_reason
+    text = f"cancelled by scope {id(scope):#x}"
+    if reason is not None and reason.source == "deadline":
+        text += ": its deadline has passed"
+    elif reason is not None and reason.reason is not None:
+        text += f": {reason.reason}"
+    message = ScopeCancel(text)
+    message.foreign = False
+    message._scope = weakref.ref(scope)
+    return message
+
+
+def _message_of(exc: BaseException) -> object:
+    return exc.args[0] if exc.args else None
+
+
+def _chain(exc: BaseException) -> Iterator[CancelledError]:
+    """Yield an error and those that it was raised in, the CancelledErrors only."""
+    seen: set[int] = set()
+    current: BaseException | None = exc
+    while current is not None and id(current) not in seen and len(seen) < _CHAIN_LIMIT:
+        seen.add(id(current))
+        if isinstance(current, CancelledError):
+            yield current
+        current = current.__context__
+
+
+def _is_own(exc: BaseException) -> bool:
+    """Whether an error stands for cancels of scopes alone."""
+    messages = map(_message_of, _chain(exc))
+    return all(isinstance(m, ScopeCancel) and not m.foreign for m in messages)
+
+
+def _args_of_others(exc: BaseException, task: asyncio.Task[Any]) -> tuple[Any, ...]:
+    """Return what an error would have said had there been no scope."""
+    last = getattr(task, "_cancel_message", None)
+    if last is not None and not isinstance(last, ScopeCancel):
+        return (last,)
+    for each in _chain(exc):
+        if not isinstance(_message_of(each), ScopeCancel):
+            return each.args
+    return ()
+
+
+def _disown(exc: BaseException, task: asyncio.Task[Any]) -> None:
+    """Make an error of ours, or each in a group, somebody else's."""
+    if isinstance(exc, BaseExceptionGroup):
+        for each in exc.exceptions:
+            _disown(each, task)
+        return
+    message = _message_of(exc)
+    if isinstance(exc, CancelledError) and isinstance(message, ScopeCancel):
+        args = _args_of_others(exc, task)
+        message.foreign = True
+        exc.args = args
+
+
+def _is_cancelled(exc: BaseException) -> bool:
+    return isinstance(exc, CancelledError)
+
+
+def _is_cancelled_by_us(exc: BaseException) -> bool:
+    return _is_cancelled(exc) and _is_own(exc)
+
+
+def end_cancel(
+    exc: BaseException, task: asyncio.Task[Any], verdict: int
+) -> tuple[BaseException | None, bool]:
+    """Return what goes on of an error that leaves a scope, and whether anything of it
+    has ended there."""
+    ends: Callable[[BaseException], bool] = {
+        _OURS: _is_cancelled,
+        _OTHERS: lambda _: False,
+        _BY_CHAIN: _is_cancelled_by_us,
+    }[verdict]
+    caught: BaseException | None = None
+    rest: BaseException | None = exc
+    if isinstance(exc, BaseExceptionGroup):
+        caught, rest = exc.split(ends)
+    elif ends(exc):
+        caught, rest = exc, None
+    if rest is not None:
+        if caught is None:
+            rest = exc  # the very object
+        if verdict != _OURS:
+            _disown(rest, task)
+    return rest, caught is not None
+
+
+def log_refusal(task: asyncio.Task[Any], scope: _core.CancelScope) -> None:
+    """Warn of a Task that goes on in spite of its cancel."""
+    where = io.StringIO()
+    task.print_stack(file=where)
+    _logger.warning(
+        "%r goes on although %r, which it is in, is cancelled: "
+        "it will be cancelled again, less and less often\n%s",
+        task,
+        scope,
+        where.getvalue().rstrip(),
+    )
+
+
+_core._set_hooks(
+    log_refusal=log_refusal, cancel_message=make_message, end_cancel=end_cancel
+)
