@@ -37,6 +37,7 @@ from ._channel import (
 from ._core import (
     CancelScope,
     Nursery,
+    checkpoint,
     current_effective_deadline,
     current_time,
     fail_after,
@@ -137,6 +138,7 @@ __all__ = [
     "allow_asyncio",
     "as_safe_channel",
     "asyncio_as_trio",
+    "checkpoint",
     "current_effective_deadline",
     "current_loop",
     "current_time",

@@ -33,6 +33,7 @@ from . import (
 from ._clock import SystemClock
 from ._executor import TrioExecutor
 from ._selector import LoopSelector
+from ._statistics import LoopStatistics
 from ._transports import (
     TLS_ACCEPTING,
     DatagramTransport,
@@ -787,6 +788,13 @@ class EventLoop(_core.LoopCore, asyncio.SelectorEventLoop):
         Flavor: sync. Thread-safe: no.
         """
         return _crossing.TrioTaskHandle(self, fn, args, kwargs)
+
+    def statistics(self) -> LoopStatistics:
+        """Return what the loop has done so far, for tests and for monitoring.
+
+        Flavor: sync. Thread-safe: no.
+        """
+        return LoopStatistics(cancel_deliveries=self._cancels_thrown)
 
     def _raise_from_task(self, exc: BaseException) -> None:
         """Let what is no Exception out of `run_forever`."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["IOStatistics", "ParkingLotStatistics", "RunStatistics"]
+__all__ = ["IOStatistics", "LoopStatistics", "ParkingLotStatistics", "RunStatistics"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +32,14 @@ class RunStatistics:
     io_statistics: IOStatistics
     run_sync_soon_queue_size: int
     """Calls that wait for their turn in the run's thread."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoopStatistics:
+    """What an event loop has done so far; see `EventLoop.statistics`."""
+
+    cancel_deliveries: int
+    """How often a cancel of a scope was thrown into an asyncio Task."""
 
 
 @dataclass(frozen=True, slots=True)

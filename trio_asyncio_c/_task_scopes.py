@@ -6,6 +6,7 @@ The rules are in csrc/aio/scoped.h.
 
 from __future__ import annotations
 
+import asyncio
 import io
 import logging
 import weakref
@@ -15,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 from . import _core
 
 if TYPE_CHECKING:
-    import asyncio
     from collections.abc import Callable, Iterator
 
 __all__ = ["ScopeCancel"]
@@ -157,6 +157,21 @@ def log_refusal(task: asyncio.Task[Any], scope: _core.CancelScope) -> None:
     )
 
 
+def check_outside() -> None:
+    """Raise RuntimeError if a scope is used on somebody else's event loop."""
+    loop = asyncio._get_running_loop()
+    if loop is not None and not isinstance(loop, _core.LoopCore):
+        raise RuntimeError(
+            f"cancel scopes need the event loop of trio_asyncio_c, and {loop!r} is "
+            "running: use asyncio.run(main(), "
+            "loop_factory=trio_asyncio_c.new_event_loop), "
+            "or start the program by 'python -m trio_asyncio_c'"
+        )
+
+
 _core._set_hooks(
-    log_refusal=log_refusal, cancel_message=make_message, end_cancel=end_cancel
+    log_refusal=log_refusal,
+    cancel_message=make_message,
+    end_cancel=end_cancel,
+    check_outside=check_outside,
 )

@@ -418,10 +418,22 @@ host_object(struct tac_task *task)
     return tac_native_task(host_loop(task)->state, task);
 }
 
+struct tac_task *
+tac_host_find_inner(TacRunner *runner)
+{
+    TacScoped *scoped = tac_scoped_current((TacLoop *)runner->home);
+    return scoped == NULL ? NULL : &scoped->base;
+}
+
 static struct tac_task *
 host_inner(struct tac_task *task)
 {
     TacScoped *scoped = tac_scoped_current(host_loop(task));
+    if (scoped == NULL && !PyErr_Occurred()) {
+        PyErr_SetString(PyExc_RuntimeError,
+                        "cancel scopes are for code in a Task, not for the "
+                        "loop's callbacks");
+    }
     return scoped == NULL ? NULL : &scoped->base;
 }
 

@@ -23,4 +23,8 @@ int tac_host_enter_home(TacRunner *runner, PyObject *home);
  * runner->find_home is for a runner with loops.  Python code: none. */
 int tac_host_find_home(TacRunner *runner, PyObject *context, PyObject **home);
 
+/* The asyncio Task that is being stepped in the runner's home, as an eager one
+ * is in a Trio task's step: what runner->find_inner is. */
+struct tac_task *tac_host_find_inner(TacRunner *runner);
+
 #endif

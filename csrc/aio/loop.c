@@ -142,6 +142,7 @@ loop_attach(TacLoop *loop, PyObject *args)
     }
     runner->enter_home = tac_host_enter_home;
     runner->find_home = tac_host_find_home;
+    runner->find_inner = tac_host_find_inner;
     tac_host_start(loop);
     Py_RETURN_NONE;
 }

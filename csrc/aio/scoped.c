@@ -3,6 +3,7 @@
 
 #include "aio/loop.h"
 #include "base/compat.h"
+#include "core/trap.h"
 
 #include <stddef.h>
 
@@ -89,10 +90,10 @@ scoped_new(TacLoop *loop, PyObject *task)
 }
 
 static int
-scoped_set_birth(TacScoped *scoped, TacScope *scope)
+scoped_set_birth(TacScoped *scoped, TacScope *scope, bool by_birth)
 {
     scoped->birth = (TacScope *)Py_NewRef(scope);
-    scoped->by_birth = true;
+    scoped->by_birth = by_birth;
     return tac_task_activate(&scoped->base, scope);
 }
 
@@ -111,6 +112,14 @@ scoped_is_offered(TacLoop *loop, PyObject *task)
     return coro == NULL ? -1 : is;
 }
 
+/* The scope of the Trio task that has called a Task, borrowed, or NULL. */
+static TacScope *
+scoped_calling_scope(TacLoop *loop, PyObject *task)
+{
+    const TacTrap *wait = tac_ptrmap_get(&loop->scoped.calls, task);
+    return wait == NULL || wait->task == NULL ? NULL : wait->task->base.scope;
+}
+
 TacScoped *
 tac_scoped_of(TacLoop *loop, PyObject *task)
 {
@@ -122,7 +131,9 @@ tac_scoped_of(TacLoop *loop, PyObject *task)
     if (offered < 0 || (scoped = scoped_new(loop, task)) == NULL) {
         return NULL;
     }
-    if (offered && scoped_set_birth(scoped, loop->scoped.offer) < 0) {
+    TacScope *birth =
+        offered ? loop->scoped.offer : scoped_calling_scope(loop, task);
+    if (birth != NULL && scoped_set_birth(scoped, birth, offered) < 0) {
         return NULL;
     }
     return scoped;
@@ -146,19 +157,9 @@ TacScoped *
 tac_scoped_current(TacLoop *loop)
 {
     PyObject *task = scoped_current_task(loop);
-    if (task == NULL) {
-        return NULL;
-    }
-    TacScoped *scoped = NULL;
-    if (task == Py_None) {
-        PyErr_SetString(PyExc_RuntimeError,
-                        "cancel scopes are for code in a Task, not for the "
-                        "loop's callbacks");
-    }
-    else {
-        scoped = tac_scoped_of(loop, task);
-    }
-    Py_DECREF(task); /* it runs */
+    TacScoped *scoped =
+        task == NULL || task == Py_None ? NULL : tac_scoped_of(loop, task);
+    Py_XDECREF(task); /* it runs */
     return scoped;
 }
 
@@ -174,7 +175,7 @@ scoped_adopt(TacLoop *loop, PyObject *task, TacScope *scope)
     if (scoped->birth != NULL) {
         return 0; /* it ran before, and is in there already */
     }
-    return scoped_set_birth(scoped, scope);
+    return scoped_set_birth(scoped, scope, true);
 }
 
 /* loop.create_task(coro, **kwargs), of which `args` has all but the loop. */
@@ -253,6 +254,76 @@ tac_scoped_move_task(TacLoop *loop, PyObject *const *args, Py_ssize_t nargs)
     Py_RETURN_NONE;
 }
 
+/* Being called from Trio -------------------------------------------------- */
+
+int
+tac_scoped_begin_call(TacLoop *loop, PyObject *task, void *wait)
+{
+    return tac_ptrmap_put(&loop->scoped.calls, task, wait);
+}
+
+/* The caller's scope is not its any more; what it has entered stays. */
+static int
+scoped_leave_birth(TacScoped *scoped)
+{
+    TacScope *outmost = NULL, *birth = scoped->birth;
+    for (TacScope *s = scoped->base.scope; s != NULL && s != birth;
+         s = s->parent)
+    {
+        outmost = s;
+    }
+    scoped->birth = NULL;
+    int rc = outmost == NULL ? tac_task_activate(&scoped->base, NULL)
+                             : tac_scope_set_parent(outmost, NULL);
+    Py_DECREF(birth);
+    return rc;
+}
+
+void
+tac_scoped_end_call(TacLoop *loop, PyObject *task, void *wait)
+{
+    if (tac_ptrmap_get(&loop->scoped.calls, task) != wait) {
+        return;
+    }
+    (void)tac_ptrmap_take(&loop->scoped.calls, task);
+    TacScoped *scoped = tac_scoped_find(loop, task);
+    if (scoped != NULL && scoped->birth != NULL && !scoped->by_birth
+        && scoped_leave_birth(scoped) < 0)
+    {
+        PyErr_WriteUnraisable(task);
+    }
+}
+
+bool
+tac_scoped_cancel_call(TacLoop *loop, PyObject *task)
+{
+    TacScoped *scoped = tac_scoped_find(loop, task);
+    if (scoped == NULL || scoped->birth == NULL || scoped->by_birth) {
+        return false;
+    }
+    scoped->birth_due = true;
+    tac_scoped_check_soon(scoped);
+    return true;
+}
+
+TacScope *
+tac_scoped_here(TacLoop *loop)
+{
+    if (loop->scoped.tasks.len == 0 && loop->scoped.calls.len == 0) {
+        return NULL;
+    }
+    PyObject *task = scoped_current_task(loop);
+    if (task == NULL) {
+        PyErr_Clear(); /* no Task */
+        return NULL;
+    }
+    TacScoped *scoped = tac_scoped_find(loop, task);
+    TacScope *scope = scoped != NULL ? scoped->base.scope
+                                     : scoped_calling_scope(loop, task);
+    Py_DECREF(task);
+    return scope;
+}
+
 /* The end ----------------------------------------------------------------- */
 
 /* What it has entered and not left. */
@@ -312,10 +383,12 @@ tac_scoped_drop_all(TacLoop *loop)
     for (;;) {
         TacScoped *scoped = tac_ptrmap_take_any(&loop->scoped.tasks);
         if (scoped == NULL) {
-            return;
+            break;
         }
         tac_scoped_drop(scoped);
         Py_DECREF(scoped);
+    }
+    while (tac_ptrmap_take_any(&loop->scoped.calls) != NULL) {
     }
 }
 

@@ -41,6 +41,8 @@ struct tac_ring_item;
 /* The loop's part. */
 struct tac_scoped_tasks {
     struct tac_ptrmap tasks; /* of TacScoped, owned (I1) */
+    struct tac_ptrmap calls; /* of TacTrap, borrowed: the wait of the Trio
+                                task that has called, by the callee's Task */
     struct tac_list checks;  /* of check_node: to be looked at, and soon */
     struct tac_list hit;     /* of hit_node (I2) */
     PyObject *offered;       /* borrowed: the coroutine of a Task that is being
@@ -66,7 +68,9 @@ typedef struct TacScoped {
     uint64_t wait;              /* the number of its wait, while it is hit */
     uint64_t thrown_at;         /* the wait that was cancelled last; 0: none */
     double thrown_s;            /* when, by the runner's clock */
-    bool by_birth;   /* its birth scope is level-triggered as its own are */
+    bool by_birth;   /* its birth scope is level-triggered as its own are; if
+                        not, that is a Trio caller's, and counts once: */
+    bool birth_due;  /* the caller has been cancelled, and it was not told */
     bool retry_due;
     bool has_stepped; /* its coroutine was begun */
 } TacScoped;
@@ -78,8 +82,8 @@ void tac_scoped_drop_all(struct TacLoop *loop);
 
 int tac_scoped_traverse(struct TacLoop *loop, visitproc visit, void *arg);
 
-/* The Task that runs now in a loop, as the core sees it: borrowed | NULL and
- * RuntimeError, for instance in a callback. */
+/* The Task that runs now in a loop, as the core sees it: borrowed | NULL, with
+ * an exception or, in a callback, without. */
 TacScoped *tac_scoped_current(struct TacLoop *loop);
 
 /* The one of a Task (borrowed), made if need be: borrowed | NULL+exc. */
@@ -129,6 +133,19 @@ bool tac_scoped_has_entered(const TacScoped *scoped, const TacScope *scope);
 
 /* The episode is over.  Python code: none. */
 void tac_scoped_end_episode(TacScoped *scoped);
+
+/* A Trio task has called the Task and waits in `wait`; and does so no more.
+ * -1: out of memory, no exception set.  Python code: none; abort functions. */
+int tac_scoped_begin_call(struct TacLoop *loop, PyObject *task, void *wait);
+void tac_scoped_end_call(struct TacLoop *loop, PyObject *task, void *wait);
+
+/* That caller is cancelled.  True: the Task is in scopes, and hears of it in
+ * its turn; false: it is the caller's to tell it. */
+bool tac_scoped_cancel_call(struct TacLoop *loop, PyObject *task);
+
+/* The scope that the loop's current Task is in, or called from: borrowed, NULL
+ * if there is none.  Python code: what asyncio.current_task() runs. */
+TacScope *tac_scoped_here(struct TacLoop *loop);
 
 /* Methods of LoopCore: see there. */
 PyObject *tac_scoped_create_task(struct TacLoop *loop, PyObject *const *args,

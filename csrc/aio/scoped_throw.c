@@ -167,7 +167,8 @@ scoped_find_catcher(const TacScoped *scoped)
 {
     TacScope *catcher = NULL, *scope = scoped->base.scope;
     if (scope == NULL || !scope->effectively_cancelled
-        || (scope == scoped->birth && !scoped->by_birth))
+        || (scope == scoped->birth && !scoped->by_birth
+            && !scoped->birth_due))
     {
         return NULL;
     }
@@ -231,6 +232,7 @@ scoped_throw(TacScoped *scoped, PyObject *task, TacScope *catcher)
     catcher->thrown += entered;
     scoped->thrown++;
     scoped->thrown_at = scoped->wait;
+    scoped->birth_due = scoped->birth_due && entered;
     loop->scoped.thrown++;
     PyObject *told =
         PyObject_CallMethodOneArg(task, loop->state->str_cancel, message);

@@ -59,6 +59,8 @@ api_number_trap(PyObject *module, const struct tac_trap_ops *ops,
 PyDoc_STRVAR(api_checkpoint_doc,
 "checkpoint()\n--\n\n"
 "Let other tasks run, and take a pending cancel.\n\n"
+"In code of another flavour that the run knows, an await that blocks: a cancel\n"
+"scope's cancel is raised there.\n"
 "Checkpoint: yes.  Raises: Cancelled.");
 
 static PyObject *

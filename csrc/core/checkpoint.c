@@ -38,6 +38,7 @@ const struct tac_trap_ops tac_checkpoint_ops = {
     .name = "checkpoint",
     .begin = checkpoint_begin,
     .resume = tac_checkpoint_resume,
+    .yields_elsewhere = true,
 };
 
 static enum tac_trap_step

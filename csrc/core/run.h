@@ -112,6 +112,9 @@ typedef struct TacRunner {
      * ref or NULL.  0, or -1 with an exception. */
     int (*find_home)(struct TacRunner *runner, PyObject *context,
                      PyObject **home);
+    /* The inner task (see tac_task_ops) that runs there, though the step is a
+     * Trio task's: borrowed, or NULL, with an exception or without. */
+    struct tac_task *(*find_inner)(struct TacRunner *runner);
 
     PyObject *dict;
     PyObject *weakrefs;

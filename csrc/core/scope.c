@@ -356,6 +356,10 @@ tac_scope_effective_deadline(const TacScope *scope)
         if (scope->shield) {
             break;
         }
+        if (scope->caller != NULL) {
+            double above = tac_scope_effective_deadline(scope->caller);
+            earliest = Py_MIN(earliest, above);
+        }
     }
     return earliest;
 }
@@ -544,6 +548,7 @@ scope_finish(TacScope *scope)
     scope->active = false;
     (void)scope_update_timer(scope); /* disarms: cannot fail */
     Py_CLEAR(scope->runner);
+    Py_CLEAR(scope->caller);
     return rc;
 }
 

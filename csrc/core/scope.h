@@ -35,6 +35,8 @@ typedef struct TacScope {
     TacState *state;               /* borrowed: the type holds the module */
     struct TacRunner *runner;      /* owned while active; else NULL */
     struct TacScope *parent;       /* owned */
+    struct TacScope *caller;       /* owned: whose deadline counts here too,
+                                      though its cancels come another way */
     struct tac_list sibling_node;  /* in parent->children (I1) */
     struct tac_list children;      /* of sibling_node */
     struct tac_list tasks;         /* of tac_task.status_node (I2) */
@@ -101,7 +103,8 @@ int tac_scope_set_parent(TacScope *scope, TacScope *parent);
 /* Whether `other` is this scope or lies inside of it. */
 bool tac_scope_encloses(const TacScope *scope, const TacScope *other);
 
-/* -inf when cancelled, else the earliest deadline up to a shield.
+/* -inf when cancelled, else the earliest deadline up to a shield, callers'
+ * included.
  * Python code: none. */
 double tac_scope_effective_deadline(const TacScope *scope);
 

@@ -113,6 +113,7 @@ scope_tp_traverse(TacScope *scope, visitproc visit, void *arg)
     Py_VISIT(Py_TYPE(scope));
     Py_VISIT(scope->runner);
     Py_VISIT(scope->parent);
+    Py_VISIT(scope->caller);
     Py_VISIT(scope->reason);
     return 0;
 }
@@ -126,6 +127,7 @@ scope_tp_clear(TacScope *scope)
     Py_CLEAR(scope->runner);
     tac_list_unlink(&scope->sibling_node);
     Py_CLEAR(scope->parent);
+    Py_CLEAR(scope->caller);
     Py_CLEAR(scope->reason);
     return 0;
 }

@@ -34,13 +34,37 @@ tac_task_current(TacState *state)
     return NULL;
 }
 
+/* In no run at all: there may be more to say of where that is.  Raises. */
+static void
+task_raise_outside(TacState *state)
+{
+    PyObject *result = state->hook_check_outside == NULL
+                           ? Py_NewRef(Py_None)
+                           : PyObject_CallNoArgs(state->hook_check_outside);
+    if (result != NULL) {
+        (void)tac_task_current(state);
+    }
+    Py_XDECREF(result);
+}
+
 struct tac_task *
 tac_task_in_scopes(TacState *state)
 {
     TacRunner *runner = tac_running(state);
-    struct tac_task *current = runner == NULL ? NULL : runner->current;
+    if (runner == NULL) {
+        task_raise_outside(state);
+        return NULL;
+    }
+    struct tac_task *current = runner->current;
     if (current != NULL && current->ops->inner != NULL) {
         return current->ops->inner(current);
+    }
+    if (current != NULL && runner->home != NULL && runner->find_inner != NULL)
+    {
+        struct tac_task *inner = runner->find_inner(runner);
+        if (inner != NULL || PyErr_Occurred()) {
+            return inner;
+        }
     }
     TacTask *task = tac_task_current(state);
     return task == NULL ? NULL : &task->base;

@@ -131,9 +131,22 @@ trap_task(TacTrap *trap)
     return (TacTask *)trap->first;
 }
 
+/* Is it awaited by code of an inner task (see tac_task_ops)? */
+static bool
+trap_is_elsewhere(const TacTrap *trap)
+{
+    TacRunner *runner = tac_running(trap->state);
+    return runner != NULL && runner->current != NULL
+           && runner->current->ops->inner != NULL;
+}
+
 static PySendResult
 trap_begin(TacTrap *trap, PyObject **result)
 {
+    if (trap->ops->yields_elsewhere && trap_is_elsewhere(trap)) {
+        trap->life = TAC_TRAP_WAITING;
+        return trap_do(trap, NULL, TAC_TRAP_RAW, result);
+    }
     TacTask *task = trap_task(trap);
     if (task == NULL) {
         trap->life = TAC_TRAP_FINISHED;
@@ -192,6 +205,9 @@ trap_am_send(TacTrap *trap, PyObject *value, PyObject **result)
                      "cannot reuse already awaited coroutine '%s'",
                      trap->ops->name);
         sent = PYGEN_ERROR;
+    }
+    else if (trap->task == NULL) {
+        sent = trap_return(trap, result);
     }
     else if (trap->raw
              && (trap->task->base.runner == NULL || value != Py_None

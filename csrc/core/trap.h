@@ -50,6 +50,9 @@ struct tac_trap_ops {
     bool names_task;
     /* What RuntimeError says where no task can wait; NULL: the usual. */
     const char *no_task_error;
+    /* Where code of another flavour awaits it, it yields once, and that is
+     * all; a cancel is then the affair of who runs that. */
+    bool yields_elsewhere;
 };
 
 enum tac_trap_state { TAC_TRAP_NEW, TAC_TRAP_WAITING, TAC_TRAP_FINISHED };
@@ -58,7 +61,8 @@ typedef struct TacTrap {
     PyObject_HEAD
     const struct tac_trap_ops *ops;
     TacState *state;      /* borrowed: the type holds the module */
-    TacTask *task;        /* owned while WAITING */
+    TacTask *task;        /* owned while WAITING; NULL: it has yielded
+                             elsewhere */
     struct tac_list node; /* in the lot, fd or list waited for */
     union {
         struct tac_timer timer;
@@ -66,7 +70,10 @@ typedef struct TacTrap {
     };
     PyObject *first, *second; /* owned; each kind says what for */
     PyObject *result;         /* owned; what the await returns */
-    double number;
+    union {
+        double number;
+        void *place; /* what it waits in, borrowed */
+    };
     int fd;
     uint8_t phase; /* each kind's own count of its steps */
     uint8_t life;  /* enum tac_trap_state */

@@ -280,6 +280,15 @@ run_asyncio_abort_failed(TacTrap *trap, TacTask *task)
                                                       : TAC_ABORT_FAILED;
 }
 
+/* The Task that was called has entered cancel scopes of its own: they see to
+ * the cancel, each of its shields included. */
+static bool
+run_asyncio_is_in_scopes(TacTrap *trap)
+{
+    return trap->place != NULL
+           && tac_scoped_cancel_call(trap->place, trap->first);
+}
+
 static enum tac_abort
 run_asyncio_abort(TacTrap *trap, TacTask *task, const struct tac_cause *cause)
 {
@@ -289,8 +298,12 @@ run_asyncio_abort(TacTrap *trap, TacTask *task, const struct tac_cause *cause)
     }
     PyObject *message = run_asyncio_message(task, cause, error);
     Py_XSETREF(trap->second, error);
-    PyObject *told =
-        message == NULL ? NULL : run_asyncio_cancel_future(trap, message);
+    PyObject *told = NULL;
+    if (message != NULL) {
+        told = run_asyncio_is_in_scopes(trap)
+                   ? Py_NewRef(Py_True)
+                   : run_asyncio_cancel_future(trap, message);
+    }
     Py_XDECREF(message);
     Py_XDECREF(told);
     return told == NULL ? run_asyncio_abort_failed(trap, task)
@@ -301,6 +314,11 @@ static void
 run_asyncio_unlink(TacTrap *trap)
 {
     tac_list_unlink(&trap->node);
+    if (trap->place != NULL) { /* the Future holds the loop */
+        TacLoop *loop = trap->place;
+        trap->place = NULL;
+        tac_scoped_end_call(loop, trap->first, trap);
+    }
 }
 
 static const struct tac_trap_ops run_asyncio_ops = {
@@ -358,6 +376,11 @@ run_asyncio_call_begin(TacTrap *trap, TacTask *task)
             step = Py_IS_TYPE(future, state->aio_task_type)
                        ? run_asyncio_wait(trap, task, loop)
                        : run_asyncio_begin(trap, task);
+            if (step == TAC_TRAP_WAIT
+                && tac_scoped_begin_call(loop, future, trap) == 0)
+            {
+                trap->place = loop;
+            }
         }
         Py_XDECREF(future);
     }

@@ -229,6 +229,8 @@ run_trio_start(PyObject *owner)
     {
         return run_trio_refused(owner);
     }
+    call->scope->caller = call->caller;
+    call->caller = NULL;
     return 0;
 }
 
@@ -323,6 +325,7 @@ tac_trio_call_traverse(struct tac_trio_call *call, visitproc visit, void *arg)
     Py_VISIT(call->args);
     Py_VISIT(call->kwnames);
     Py_VISIT(call->context);
+    Py_VISIT((PyObject *)call->caller);
     Py_VISIT((PyObject *)call->scope);
     return 0;
 }
@@ -335,6 +338,7 @@ tac_trio_call_clear(struct tac_trio_call *call)
     Py_CLEAR(call->args);
     Py_CLEAR(call->kwnames);
     Py_CLEAR(call->context);
+    Py_CLEAR(call->caller);
     Py_CLEAR(call->scope);
 }
 

@@ -35,6 +35,7 @@ struct tac_trio_call {
     PyObject *args;    /* a tuple: positional, then keyword values */
     PyObject *kwnames; /* a tuple or NULL */
     PyObject *context; /* a copy of the caller's */
+    TacScope *caller;  /* the scope that was called from, or NULL */
     TacScope *scope;   /* owned while RUNNING: a branch, to be cancelled */
     enum tac_trio_call_life life;
     bool cancel_called;

@@ -148,6 +148,7 @@ trio_future_run(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
     struct tac_trio_call *call = tac_trio_call_of(future);
     call->loop = (TacLoop *)Py_NewRef(loop);
     call->fn = Py_NewRef(args[0]);
+    call->caller = (TacScope *)Py_XNewRef(tac_scoped_here(loop));
     if (trio_future_set_arguments(call, args + 1, nargs - 1, kwnames) < 0
         || trio_future_init(future, loop) < 0
         || tac_trio_call_queue(future) < 0) {

@@ -272,7 +272,6 @@ async def enter_open_loop():
         lambda: trio.CapacityLimiter(1).acquire(),
         lambda: trio.Condition().acquire(),
         lambda: trio.to_thread.run_sync(int),
-        lambda: trio.lowlevel.checkpoint(),
         lambda: trio.lowlevel.cancel_shielded_checkpoint(),
         lambda: trio.lowlevel.wait_task_rescheduled(lambda _: None),
         lambda: trio.lowlevel.ParkingLot().park(),
