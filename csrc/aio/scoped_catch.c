@@ -131,8 +131,8 @@ scoped_sort_out(TacScope *scope, PyObject *task, enum scoped_verdict verdict,
 }
 
 static int
-scoped_end_cancel(TacScope *scope, PyObject *task, int others,
-                  int episode_others, PyObject **exc)
+scoped_end_cancel(TacScope *scope, PyObject *task, enum scoped_verdict verdict,
+                  PyObject **exc)
 {
     TacState *state = scope->state;
     bool plain =
@@ -141,6 +141,19 @@ scoped_end_cancel(TacScope *scope, PyObject *task, int others,
     {
         return 0;
     }
+    if (plain && verdict == SCOPED_OURS) {
+        scope->cancelled_caught = true;
+        Py_CLEAR(*exc);
+        return 0;
+    }
+    return scoped_sort_out(scope, task, verdict, exc);
+}
+
+static int
+scoped_judge_and_end(TacScope *scope, PyObject *task, int others,
+                     int episode_others, PyObject **exc)
+{
+    TacState *state = scope->state;
     PyObject *waits = PyObject_GetAttr(task, state->str__must_cancel);
     int cancel_waits = waits == NULL ? -1 : PyObject_IsTrue(waits);
     Py_XDECREF(waits);
@@ -150,14 +163,9 @@ scoped_end_cancel(TacScope *scope, PyObject *task, int others,
         }
         PyErr_Clear(); /* not asyncio's own class */
     }
-    enum scoped_verdict verdict =
-        scoped_judge(scope, others, episode_others, cancel_waits > 0);
-    if (plain && verdict == SCOPED_OURS) {
-        scope->cancelled_caught = true;
-        Py_CLEAR(*exc);
-        return 0;
-    }
-    return scoped_sort_out(scope, task, verdict, exc);
+    return scoped_end_cancel(
+        scope, task,
+        scoped_judge(scope, others, episode_others, cancel_waits > 0), exc);
 }
 
 /* Leaving ----------------------------------------------------------------- */
@@ -183,10 +191,48 @@ scoped_hand_out(TacScoped *scoped, TacScope *scope)
     scope->thrown = 0;
 }
 
+/* A scope that was left only now, after one around it.  What was thrown for it
+ * was accounted for there; the error of it ends here, if that is no other
+ * scope's. */
+static int
+scoped_catch_stray(TacScoped *scoped, TacScope *scope, PyObject **exc)
+{
+    const TacScope *now_in = scoped->base.scope;
+    PyObject *task = tac_scoped_task(scoped);
+    if (*exc == NULL || task == NULL
+        || (now_in != NULL && now_in->effectively_cancelled))
+    {
+        Py_XDECREF(task);
+        return 0;
+    }
+    int rc = scoped_end_cancel(scope, task, SCOPED_BY_CHAIN, exc);
+    Py_DECREF(task);
+    return rc;
+}
+
+/* An inner scope is left in the cleanup of an outer one, whose episode is not
+ * over: what counted at its begin is still of use. */
+static void
+scoped_end_inner_episode(TacScoped *scoped)
+{
+    int others = scoped->episode_others;
+    const TacScope *s = scoped->base.scope;
+    while (s != NULL && s != scoped->birth && s->thrown == 0) {
+        s = s->parent;
+    }
+    tac_scoped_end_episode(scoped);
+    if (s != NULL && s != scoped->birth) {
+        scoped->episode_others = others;
+    }
+}
+
 int
 tac_scoped_catch_scope(struct tac_task *base, TacScope *scope, PyObject **exc)
 {
     TacScoped *scoped = scoped_of_task(base);
+    if (scope->abandoned && scope->thrown == 0) {
+        return scoped_catch_stray(scoped, scope, exc);
+    }
     if (tac_scope_sees_parent_cancelled(scope)) {
         scoped_hand_out(scoped, scope);
         return 0;
@@ -201,10 +247,10 @@ tac_scoped_catch_scope(struct tac_task *base, TacScope *scope, PyObject **exc)
     int rc = -1;
     if (others >= 0) {
         rc = scoped_take_back(scoped, task, thrown, others);
-        tac_scoped_end_episode(scoped);
+        scoped_end_inner_episode(scoped);
     }
     if (rc == 0 && *exc != NULL && scope->effectively_cancelled) {
-        rc = scoped_end_cancel(scope, task, others, episode_others, exc);
+        rc = scoped_judge_and_end(scope, task, others, episode_others, exc);
     }
     Py_XDECREF(task);
     return rc;
