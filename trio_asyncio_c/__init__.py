@@ -90,6 +90,7 @@ from ._sync import (
     StrictFIFOLock,
 )
 from ._core_hooks import TrioDeprecationWarning
+from ._task_group import TaskGroup
 from ._task_status import TASK_STATUS_IGNORED, TaskStatus
 from ._tree import format_task_tree
 from ._version import __version__
@@ -121,6 +122,7 @@ __all__ = [
     "Semaphore",
     "StrictFIFOLock",
     "TASK_STATUS_IGNORED",
+    "TaskGroup",
     "TaskStatus",
     "TooSlowError",
     "TrioAsyncioDeprecationWarning",
