@@ -48,6 +48,7 @@ from ._core import (
     sleep_forever,
     sleep_until,
 )
+from ._core import current_effective_deadline as get_current_effective_deadline
 from ._crossing import (
     current_loop,
     run_aio_coroutine,
@@ -146,6 +147,7 @@ __all__ = [
     "fail_at",
     "format_task_tree",
     "from_thread",
+    "get_current_effective_deadline",
     "install",
     "install_trio",
     "lowlevel",
