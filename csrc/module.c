@@ -2,6 +2,7 @@
 #include "state.h"
 
 #include "aio/executor.h"
+#include "aio/group.h"
 #include "aio/handle.h"
 #include "aio/loop.h"
 #include "aio/reader.h"
@@ -261,6 +262,7 @@ static const module_add_fn module_parts[] = {
     tac_executor_add_types,
     tac_loop_add_types,
     tac_scoped_add_types,
+    tac_group_add_types,
     tac_sockcall_add_types,
     tac_sock_add_methods,
     tac_stream_add_types,

@@ -72,7 +72,8 @@ struct tac_spare {
     X(_sockets) X(_clients) X(_remove) X(_pending_removals) X(do_handshake) \
     X(_server_side) X(_call) X(run_asyncio) X(run_trio) X(__doc__)          \
     X(_get_running_loop) X(trio) X(asyncio) X(get_coro) X(cr_suspended)     \
-    X(_must_cancel) X(_fut_waiter) X(cancelling) X(uncancel)
+    X(_must_cancel) X(_fut_waiter) X(cancelling) X(uncancel)                \
+    X(_task_done) X(_task_failed) X(exception)
 
 /* X(name): classes of trio_asyncio_c._exceptions, state->exc_<name>. */
 #define TAC_EXCEPTIONS(X)                                                 \
@@ -110,7 +111,7 @@ struct tac_spare {
     X(stream_transport) X(listener) X(connecting) X(aio_server)             \
     X(aio_weakset) X(aio_reader_protocol) X(aio_reader) X(tls)              \
     X(tls_transport) X(datagram) X(datagram_transport) X(pipe)              \
-    X(read_pipe_transport) X(write_pipe_transport) X(scoped)
+    X(read_pipe_transport) X(write_pipe_transport) X(scoped) X(group)
 
 /* X(name): other owned objects. */
 #define TAC_OBJECTS(X)                                                    \

@@ -51,6 +51,7 @@
 #include "aio/call.c"
 #include "aio/create.c"
 #include "aio/executor.c"
+#include "aio/group.c"
 #include "aio/handle.c"
 #include "aio/host.c"
 #include "aio/interp.c"

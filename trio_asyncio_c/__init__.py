@@ -49,6 +49,7 @@ from ._core import (
     sleep_forever,
     sleep_until,
 )
+from ._core import current_effective_deadline as get_current_effective_deadline
 from ._crossing import (
     current_loop,
     run_aio_coroutine,
@@ -91,6 +92,7 @@ from ._sync import (
     StrictFIFOLock,
 )
 from ._core_hooks import TrioDeprecationWarning
+from ._task_group import TaskGroup
 from ._task_status import TASK_STATUS_IGNORED, TaskStatus
 from ._tree import format_task_tree
 from ._version import __version__
@@ -122,6 +124,7 @@ __all__ = [
     "Semaphore",
     "StrictFIFOLock",
     "TASK_STATUS_IGNORED",
+    "TaskGroup",
     "TaskStatus",
     "TooSlowError",
     "TrioAsyncioDeprecationWarning",
@@ -146,6 +149,7 @@ __all__ = [
     "fail_at",
     "format_task_tree",
     "from_thread",
+    "get_current_effective_deadline",
     "install",
     "install_trio",
     "lowlevel",

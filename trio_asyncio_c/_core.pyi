@@ -883,6 +883,64 @@ class LoopCore:
         self, fn: AsyncIterable[Any] | AbstractAsyncContextManager[Any, Any], /
     ) -> Any: ...
 
+@disjoint_base
+class TaskGroupCore:
+    @property
+    def cancel_scope(self) -> CancelScope: ...
+    def create_task(
+        self,
+        coro: Coroutine[Any, Any, _T] | Generator[Any, None, _T],
+        *,
+        name: str | None = None,
+        context: Context | None = None,
+        **kwargs: Any,
+    ) -> asyncio.Task[_T]: ...
+    def create_background_task(
+        self,
+        coro: Coroutine[Any, Any, _T] | Generator[Any, None, _T],
+        *,
+        name: str | None = None,
+        context: Context | None = None,
+        **kwargs: Any,
+    ) -> asyncio.Task[_T]: ...
+    def start_soon(
+        self,
+        fn: Callable[[*_Ts], Awaitable[object]],
+        /,
+        *args: *_Ts,
+        name: str | None = None,
+    ) -> None: ...
+
+    # What the Python half does with it
+    _waiter: asyncio.Future[None] | None
+    _wrap: Callable[[Any], Any] | None
+    _link: Callable[[asyncio.Future[Any], asyncio.Future[Any]], None] | None
+    _unlink: Callable[[asyncio.Future[Any], asyncio.Future[Any]], None] | None
+    _loop: Any
+    _tasks: set[asyncio.Task[Any]]
+    @property
+    def _parent_task(self) -> Any: ...
+    @property
+    def _entered(self) -> bool: ...
+    @property
+    def _exiting(self) -> bool: ...
+    def _begin(self, loop: LoopCore, host: asyncio.Task[Any], /) -> None: ...
+    def _check_open(self) -> None: ...
+    def _start(
+        self,
+        scope: CancelScope,
+        fn: Any,
+        coro: Any,
+        name: str | None,
+        on_done: Callable[[asyncio.Task[Any]], None],
+        /,
+    ) -> asyncio.Task[Any]: ...
+    def _task_done(self, task: asyncio.Task[Any], /) -> None: ...
+    def _forget(self, task: asyncio.Task[Any], /) -> None: ...
+    def _leave(self) -> bool: ...
+    def _end(self) -> None: ...
+    def _others_inside(self) -> int: ...
+
 # Crossings
 
 @final

@@ -1,0 +1,1 @@
+"""quattro's own tests, with this package under quattro's name."""
