@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import scope_cases
-from scope_worker import ANYIO, ASYNCIO, PEERS
+from scope_worker import ANYIO, ASYNCIO, ON_OURS, PEERS
 from shared.case import OURS, Case
 from shared.machine import describe
 from shared.measure import measure
@@ -39,8 +39,10 @@ class Section(NamedTuple):
 
 
 SECTIONS = [
-    Section("ns each", scope_cases.SCOPE, {ASYNCIO: 1 / 5, ANYIO: 1 / 10}),
-    Section("ns a group", scope_cases.GROUP, {ASYNCIO: 1 / 2}),
+    Section(
+        "ns each", scope_cases.SCOPE, {ASYNCIO: 1 / 5, ON_OURS: 1 / 5, ANYIO: 1 / 10}
+    ),
+    Section("ns a group", scope_cases.GROUP, {ASYNCIO: 1 / 2, ON_OURS: 1 / 2}),
     Section("ns a Task", scope_cases.OPEN, {}),
     Section(
         f"cancelling, ms, goal {CANCEL_LIMIT_MS}", scope_cases.CANCEL, {}, NS_PER_MS

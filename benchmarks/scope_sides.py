@@ -15,7 +15,7 @@ async def nop():
 
 
 class Asyncio:
-    """asyncio's own, on our loop."""
+    """asyncio's own."""
 
     async def scope(self, count):
         for _ in range(count):

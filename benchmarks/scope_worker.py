@@ -9,18 +9,18 @@ import scope_sides
 from shared.case import OURS, say_missing, serve_rounds
 from shared.machine import find_ours
 
-ASYNCIO, ANYIO, TRIO = "asyncio", "anyio", "trio"
-PEERS = [ASYNCIO, ANYIO, TRIO, OURS]
+ASYNCIO = "asyncio"  # its own scopes and groups on its own loop
+ON_OURS = "on ours"  # the same on our loop
+ANYIO = "anyio"  # with its backend for asyncio, on our loop
+TRIO = "trio"
+PEERS = [ASYNCIO, ON_OURS, ANYIO, TRIO, OURS]
 
 
-def run_on_ours(case, side, warm_up_s):
-    """Run it in an asyncio Task: all but trio's have the same loop under them."""
-    import trio_asyncio_c
-
+def run_in_task(case, side, warm_up_s, loop_factory):
     async def serve():
         await serve_rounds(case, side, warm_up_s)
 
-    with asyncio.Runner(loop_factory=trio_asyncio_c.new_event_loop) as runner:
+    with asyncio.Runner(loop_factory=loop_factory) as runner:
         runner.run(serve())
 
 
@@ -33,24 +33,26 @@ def run_trio(case, warm_up_s):
 def main(peer, name, warm_up_s):
     case = {case.name: case for case in scope_cases.CASES}[name]
     find_ours()
+    import trio_asyncio_c
+
+    loop_factory = trio_asyncio_c.new_event_loop
+    side = scope_sides.Asyncio()
     try:
         if peer == TRIO:
             run_trio(case, float(warm_up_s))
             return
-        if peer == ANYIO:
+        if peer == ASYNCIO:
+            loop_factory = asyncio.SelectorEventLoop
+        elif peer == ANYIO:
             import anyio
 
             side = scope_sides.Anyio(anyio)
-        elif peer == ASYNCIO:
-            side = scope_sides.Asyncio()
-        else:
-            import trio_asyncio_c
-
+        elif peer == OURS:
             side = scope_sides.Ours(trio_asyncio_c)
     except ModuleNotFoundError:
         say_missing()
         return
-    run_on_ours(case, side, float(warm_up_s))
+    run_in_task(case, side, float(warm_up_s), loop_factory)
 
 
 if __name__ == "__main__":
