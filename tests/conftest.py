@@ -13,6 +13,10 @@ import pytest
 SETTLE_ATTEMPTS = 50
 SETTLE_PAUSE_S = 0.02
 
+# After so many tests the collector is told again to leave alone what there is.
+FREEZE_INTERVAL = 50
+_finished = 0
+
 FAILED_CALL = pytest.StashKey[bool]()
 
 
@@ -80,7 +84,19 @@ def pytest_collection_modifyitems(items):
             raise pytest.UsageError(f"{item.nodeid}: leaks needs its reason")
 
 
-def pytest_collection_finish(session):
+def _freeze():
     """Keep the collector to what the tests make: they collect thousands of times."""
-    gc.collect()
+    gc.collect()  # garbage that is frozen stays for good
     gc.freeze()
+
+
+def pytest_collection_finish(session):
+    _freeze()
+
+
+def pytest_runtest_logfinish(nodeid, location):
+    """Freeze now and then what pytest keeps of the tests that have run."""
+    global _finished
+    _finished += 1
+    if _finished % FREEZE_INTERVAL == 0:
+        _freeze()

@@ -45,8 +45,7 @@ def server_context(cert=None, **settings):
 
 
 def client_context(**settings):
-    context = ssl.create_default_context()
-    authority().configure_trust(context)
+    context = ssl.create_default_context(cadata=authority().cert_pem.bytes().decode())
     return with_settings(context, settings)
 
 

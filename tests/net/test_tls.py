@@ -36,7 +36,7 @@ every_version = pytest.mark.parametrize("version", VERSIONS, ids=lambda v: v.nam
 
 
 def pattern(size):
-    return bytes(i % 251 for i in range(size))
+    return (bytes(range(251)) * (size // 251 + 1))[:size]
 
 
 def of_version(version):
