@@ -71,7 +71,7 @@ struct tac_spare {
     X(error_received) X(datagram_received) X(_describe) X(socket)           \
     X(_sockets) X(_clients) X(_remove) X(_pending_removals) X(do_handshake) \
     X(_server_side) X(_call) X(run_asyncio) X(run_trio) X(__doc__)          \
-    X(_get_running_loop) X(trio) X(asyncio)
+    X(_get_running_loop) X(trio) X(asyncio) X(__aiter__)
 
 /* X(name): classes of trio_asyncio_c._exceptions, state->exc_<name>. */
 #define TAC_EXCEPTIONS(X)                                                 \
