@@ -33,6 +33,7 @@
 #include "core/wait.h"
 #include "cross/adapter.h"
 #include "cross/aio_call.h"
+#include "cross/aio_entry.h"
 #include "cross/aio_iterator.h"
 #include "cross/cross.h"
 #include "cross/wait_future.h"
@@ -276,6 +277,7 @@ static const module_add_fn module_parts[] = {
     tac_adapter_add_types,
     tac_aio_call_add_types,
     tac_aio_iterator_add_types,
+    tac_aio_entry_add_types,
     tac_wait_future_add_types,
     tac_run_asyncio_add_types,
 };

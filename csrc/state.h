@@ -71,7 +71,9 @@ struct tac_spare {
     X(error_received) X(datagram_received) X(_describe) X(socket)           \
     X(_sockets) X(_clients) X(_remove) X(_pending_removals) X(do_handshake) \
     X(_server_side) X(_call) X(run_asyncio) X(run_trio) X(__doc__)          \
-    X(_get_running_loop) X(trio) X(asyncio) X(__aiter__)
+    X(_get_running_loop) X(trio) X(asyncio) X(__aiter__) X(__aenter__)      \
+    X(_enter_slowly) X(_serve) X(_exit) X(_exit_with) X(_close_unused)      \
+    X(_cancel_body)
 
 /* X(name): classes of trio_asyncio_c._exceptions, state->exc_<name>. */
 #define TAC_EXCEPTIONS(X)                                                 \
@@ -92,7 +94,8 @@ struct tac_spare {
     X(crossing_reason) X(outcome) X(cancel_reason) X(run_sync_soon_task)    \
     X(event_statistics) X(lock_statistics) X(channel_statistics)            \
     X(log_transport) X(log_lost_write) X(report_accept) X(log_lost_pipe)    \
-    X(log_closed) X(current_loop) /* a ContextVar */
+    X(log_closed) X(aio_entry) /* a class */                                \
+    X(current_loop) /* a ContextVar */
 
 /* X(name): heap types, state-><name>_type. */
 #define TAC_TYPES(X)                                                        \

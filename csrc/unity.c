@@ -90,6 +90,7 @@
 
 #include "cross/adapter.c"
 #include "cross/aio_call.c"
+#include "cross/aio_entry.c"
 #include "cross/aio_iterator.c"
 #include "cross/aio_start.c"
 #include "cross/callee_context.c"

@@ -13,7 +13,7 @@ aio_start_create(TacState *state, PyObject *loop, PyObject *coro,
                  PyObject *context)
 {
     PyObject *args[] = {loop, coro, context}; /* borrowed */
-    PyObject *kwnames = context == NULL ? NULL : state->aio_kwnames;
+    PyObject *kwnames = context == NULL ? NULL : state->context_kwnames;
     PyObject *future = PyObject_VectorcallMethod(state->str_create_task, args,
                                                  2, kwnames);
     if (future != NULL && tac_wait_future_check(state, future) < 0) {
