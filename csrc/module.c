@@ -35,7 +35,10 @@
 #include "core/wait.h"
 #include "cross/adapter.h"
 #include "cross/aio_call.h"
+#include "cross/aio_entry.h"
+#include "cross/aio_iterator.h"
 #include "cross/cross.h"
+#include "cross/wait_future.h"
 #include "net/feed.h"
 #include "net/connect.h"
 #include "net/listener.h"
@@ -278,6 +281,9 @@ static const module_add_fn module_parts[] = {
     tac_trio_future_add_types,
     tac_adapter_add_types,
     tac_aio_call_add_types,
+    tac_aio_iterator_add_types,
+    tac_aio_entry_add_types,
+    tac_wait_future_add_types,
     tac_run_asyncio_add_types,
 };
 

@@ -73,7 +73,9 @@ struct tac_spare {
     X(_server_side) X(_call) X(run_asyncio) X(run_trio) X(__doc__)          \
     X(_get_running_loop) X(trio) X(asyncio) X(get_coro) X(cr_suspended)     \
     X(_must_cancel) X(_fut_waiter) X(cancelling) X(uncancel)                \
-    X(_task_done) X(_task_failed) X(exception)
+    X(_task_done) X(_task_failed) X(exception) X(__aiter__) X(__aenter__)   \
+    X(_enter_slowly) X(_serve) X(_exit) X(_exit_with) X(_close_unused)      \
+    X(_cancel_body)
 
 /* X(name): classes of trio_asyncio_c._exceptions, state->exc_<name>. */
 #define TAC_EXCEPTIONS(X)                                                 \
@@ -95,7 +97,7 @@ struct tac_spare {
     X(event_statistics) X(lock_statistics) X(channel_statistics)            \
     X(log_transport) X(log_lost_write) X(report_accept) X(log_lost_pipe)    \
     X(log_closed) X(log_refusal) X(cancel_message) X(end_cancel)            \
-    X(check_outside)                                                        \
+    X(check_outside) X(aio_entry) /* a class */                             \
     X(current_loop) /* a ContextVar */
 
 /* X(name): heap types, state-><name>_type. */

@@ -95,8 +95,13 @@
 
 #include "cross/adapter.c"
 #include "cross/aio_call.c"
+#include "cross/aio_entry.c"
+#include "cross/aio_iterator.c"
+#include "cross/aio_start.c"
+#include "cross/callee_context.c"
 #include "cross/run_asyncio.c"
 #include "cross/run_trio.c"
 #include "cross/trio_future.c"
+#include "cross/wait_future.c"
 
 #include "module.c"

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, overload
 from . import _core, _crossing
 from ._crossing import run_asyncio_on, run_trio_on
 from ._iterators import AsyncioIterator, TrioIterator
-from ._managers import AsyncioEntry, TrioEntry
+from ._managers import TrioEntry
 
 if TYPE_CHECKING:
     from collections.abc import (
@@ -154,17 +154,13 @@ class _AioAsTrio(_core.AioAsTrio, _Adapter):
                 )
         return await _core.wait_future(future)
 
-    async def __aenter__(self) -> Any:
+    async def _enter_slowly(self) -> Any:
+        """Enter the manager where something is against it, in words."""
         self._check_has("__aenter__", "ctxfactory")
         with _crossing.closing_unused(self._wrapped):
-            entry = AsyncioEntry(self._find_loop(), self._wrapped)
-        value = await entry.enter()
-        self._push(entry)
-        return value
-
-    async def __aexit__(self, *error: Any) -> bool:
-        entry: AsyncioEntry = self._pop(_core.current_task())
-        return await entry.exit(error[1])
+            loop = self._find_loop()
+            _crossing.check_trio_caller(loop, "aio_as_trio")
+        return await self._enter(loop)
 
     def __aiter__(self) -> AsyncioIterator:
         self._check_has("__aiter__", "gen")

@@ -57,22 +57,15 @@ class TaskOutcome(asyncio.Future[Any]):
             self.set_exception(error)
 
 
-class _Iterator:
-    def __init__(self, loop: EventLoop, iterable: Any) -> None:
-        self._inner = iterable.__aiter__()
-        self._loop = loop
-        self._context: Context | None = None
+class _Sending:
+    """What async generators have beyond iterators."""
 
-    def _shared_context(self) -> Context:
-        if self._context is None:
-            self._context = _crossing.context_on(self._loop)
-        return self._context
+    if TYPE_CHECKING:  # each flavour's own
+        _inner: Any
 
-    def __aiter__(self) -> Any:
-        return self
-
-    def __anext__(self) -> Awaitable[Any]:
-        return self._call(self._inner.__anext__)
+        def _call(
+            self, fn: Callable[..., Awaitable[Any]], /, *args: Any
+        ) -> Awaitable[Any]: ...
 
     def asend(self, value: Any) -> Awaitable[Any]:
         """Send a value into the generator, and wait for the next item."""
@@ -82,53 +75,47 @@ class _Iterator:
         """Raise an error in the generator, and wait for the next item."""
         return self._call(self._inner.athrow, *error)
 
-    if TYPE_CHECKING:  # each flavour's own
 
-        def _call(
-            self, fn: Callable[..., Awaitable[Any]], *args: Any
-        ) -> Awaitable[Any]: ...
-
-
-class AsyncioIterator(_Iterator):
+class AsyncioIterator(_core.AioIterator, _Sending):
     """A Trio-flavoured iterator over an asyncio-flavoured one."""
 
-    def _start(
-        self, fn: Callable[..., Awaitable[Any]], args: tuple[Any, ...], cleans_up: bool
-    ) -> asyncio.Future[Any]:
+    def _start_closing(self, close: Callable[[], Awaitable[Any]]) -> TaskOutcome:
         _crossing.check_trio_caller(self._loop, "aio_as_trio")
-        coro = _crossing.call_awaited(fn, args, {})
-        task = self._loop.create_task(coro, context=self._shared_context())
-        return TaskOutcome(task, cancel_at_await=True) if cleans_up else task
-
-    async def _call(
-        self, fn: Callable[..., Awaitable[Any]], *args: Any, cleans_up: bool = False
-    ) -> Any:
-        # No variable holds the Future: it would be in the traceback of its error.
-        return await _core.wait_future(self._start(fn, args, cleans_up))
+        coro = _crossing.call_awaited(close, (), {})
+        task = self._loop.create_task(coro, context=self._context)
+        return TaskOutcome(task, cancel_at_await=True)
 
     async def aclose(self) -> None:
         """Close the wrapped iterator, if it can be closed: its ``finally`` clauses run
         to their first await at least, also when the caller is cancelled."""
         close = getattr(self._inner, "aclose", None)
         if close is not None:
-            await self._call(close, cleans_up=True)
+            # No variable holds the Future: it would be in the traceback of its error.
+            await _core.wait_future(self._start_closing(close))
 
 
-async def _step_in(
-    context: Context, fn: Callable[..., Awaitable[Any]], args: tuple[Any, ...]
-) -> Any:
-    """Call a Trio-flavoured function in a given context, from the task's next step
-    on."""
-    _core.current_task().context = context
-    await _core.cancel_shielded_checkpoint()
+async def _step(fn: Callable[..., Awaitable[Any]], args: tuple[Any, ...]) -> Any:
     return await fn(*args)
 
 
-class TrioIterator(_Iterator):
+class TrioIterator(_Sending):
     """An asyncio-flavoured iterator over a Trio-flavoured one."""
 
-    def _call(self, fn: Callable[..., Awaitable[Any]], *args: Any) -> Awaitable[Any]:
-        return self._loop.run_trio(_step_in, self._shared_context(), fn, args)
+    def __init__(self, loop: EventLoop, iterable: Any) -> None:
+        self._inner = iterable.__aiter__()
+        self._loop = loop
+        self._context: Context | None = None
+
+    def __aiter__(self) -> Any:
+        return self
+
+    def __anext__(self) -> Awaitable[Any]:
+        return self._call(self._inner.__anext__)
+
+    def _call(self, fn: Callable[..., Awaitable[Any]], /, *args: Any) -> Awaitable[Any]:
+        if self._context is None:
+            self._context = _crossing.context_on(self._loop)
+        return self._loop._run_trio_in(self._context, _step, fn, args)
 
     async def aclose(self) -> None:
         """Close the wrapped iterator, if it can be closed."""

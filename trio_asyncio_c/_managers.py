@@ -22,7 +22,6 @@ from typing import TYPE_CHECKING, Any
 from . import _core, _crossing
 from ._cancel_reason import cancel_reason
 from ._exceptions import Abort, Cancelled
-from ._iterators import TaskOutcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,29 +40,11 @@ def _split_cancelled(
     return (error, None) if isinstance(error, Cancelled) else (None, error)
 
 
-class _ToldOutcome(TaskOutcome):
-    """The outcome of a Task that has been told of the cancel, by the body's error: one
-    cancel is one CancelledError in asyncio, and its clean-up goes on after it."""
+class AsyncioEntry(_core.AioEntry):
+    """One use of an asyncio-flavoured manager by a Trio task; a class in C is what the
+    two tasks wait for."""
 
-    def cancel(self, msg: Any = None) -> bool:
-        return True
-
-
-class AsyncioEntry:
-    """One use of an asyncio-flavoured manager by a Trio task."""
-
-    def __init__(self, loop: EventLoop, manager: Any) -> None:
-        _crossing.check_trio_caller(loop, "aio_as_trio")
-        self.owner = _core.current_task()
-        self._loop = loop
-        self._manager = manager
-        self._scope = _core.CancelScope()
-        self._begun = False
-        self._inside = False
-        self._body_over = False
-        self._outcome: BaseException | None = None
-        self._wake: asyncio.Future[None] | None = None
-        self._cancel: asyncio.CancelledError | None = None
+    __slots__ = ()
 
     # In the manager's Task
 
@@ -73,122 +54,71 @@ class AsyncioEntry:
         self._begun = True
         try:
             async with self._manager as value:
-                self._inside = True
-                self._entered.set_result(value)
-                await self._wait_for_body()
+                await self._inside(value)
                 if self._outcome is not None:
                     raise self._outcome
         except (SystemExit, KeyboardInterrupt) as error:
-            if error is self._outcome:
-                return False
-            if not self._inside:
-                self._entered.set_exception(error)
-            return error
+            return False if error is self._outcome else error
         except BaseException as error:
             if error is self._outcome:
                 return False
             raise
         return True
 
-    async def _wait_for_body(self) -> None:
-        while not self._body_over:
-            self._wake = self._loop.create_future()
-            try:
-                await self._wake
-            except asyncio.CancelledError as cancel:
-                self._cancel = cancel
-                self._scope.cancel(
-                    reason="the asyncio Task of a context manager was cancelled"
-                )
+    def _close_unused(self) -> None:
+        _crossing.close_unused(self._manager)
+
+    def _cancel_body(self) -> None:
+        self._scope.cancel(reason="the asyncio Task of a context manager was cancelled")
 
     # In the Trio task
 
-    async def enter(self) -> Any:
-        """Return what the manager gives its body."""
-        coro: Any = self._serve()
-        coro.__qualname__ = type(self._manager).__qualname__
-        context = _crossing.context_on(self._loop)
-        self._task = self._loop.create_task(coro, context=context)
-        self._entered = TaskOutcome(self._task)
-        try:
-            value = await _core.wait_future(self._entered)
-        finally:
-            del self._entered  # its error has this frame in its traceback
-            if not self._begun:
-                # It may be a coroutine as well, as a request of aiohttp is.
-                _crossing.close_unused(self._manager)
-        self._scope.__enter__()
-        return value
-
-    def _close_scope(self, error: BaseException | None) -> BaseException | None:
+    def _close_scope(self, error: BaseException) -> BaseException | None:
         """Close the body's scope, and return what is left of its error."""
         try:
-            caught = self._scope.__exit__(
-                type(error) if error is not None else None,
-                error,
-                error.__traceback__ if error is not None else None,
-            )
+            caught = self._scope.__exit__(type(error), error, error.__traceback__)
         except BaseException as rest:
             return rest
         return None if caught else error
 
-    def _start_leaving(self, outcome: BaseException | None) -> asyncio.Future[Any]:
-        was_told = isinstance(outcome, asyncio.CancelledError)
-        self._outcome = outcome
-        self._body_over = True
-        if self._wake is not None and not self._wake.done():
-            self._wake.set_result(None)
-        # Of a stopped loop, its end is what wakes the Task up.
-        _crossing.check_running(self._loop)
-        if was_told:
-            return _ToldOutcome(self._task)
-        # A cancel that is pending may not keep the exit from being begun.
-        return TaskOutcome(self._task, cancel_at_await=True)
-
-    async def _leave(self, outcome: BaseException | None) -> bool:
-        """Have the manager left; return whether nothing is to be raised."""
-        try:
-            result = await _core.wait_future(self._start_leaving(outcome))
-        finally:
-            # Their tracebacks have this frame in them.
-            if self._task.done():
-                self._outcome = self._cancel = None
-            del self._task
-        if isinstance(result, BaseException):
-            raise result
-        return bool(result)
-
-    async def exit(self, error: BaseException | None) -> bool:
+    async def _exit(self, error: BaseException) -> bool:
         """Leave the manager, and return whether the body's error is suppressed."""
         rest = self._close_scope(error)
-        if error is not None and rest is None:
-            cancel = self._cancel
-            try:
-                if not await self._leave(cancel):
-                    assert cancel is not None
-                    raise cancel
-            finally:
-                del cancel
-            return True
+        if rest is not None:
+            return await self._exit_with(rest, error)
+        cancel = self._cancelled
+        try:
+            if not await self._leave(cancel):
+                assert cancel is not None
+                raise cancel
+        finally:
+            del cancel
+        return True
+
+    async def _exit_with(
+        self, rest: BaseException, error: BaseException | None = None
+    ) -> bool:
+        """Do so with what the body's scope has left of its error."""
         cancelled, other = _split_cancelled(rest)
         if cancelled is not None and other is None:
             try:
-                return await self._leave(self._cancel or asyncio.CancelledError())
+                return await self._leave(self._cancelled or asyncio.CancelledError())
             except asyncio.CancelledError:
                 return False
-        traceback = None if other is None else other.__traceback__
+        assert other is not None
+        traceback = other.__traceback__
         suppressed = await self._leave(other)
-        if other is None:
-            return False
         other.__traceback__ = traceback  # without the frames of the manager's Task
         if not suppressed:
             if rest is error:
                 return False
-            assert rest is not None
             raise rest
         if cancelled is not None:
             raise cancelled
         return True
+
+
+_core._set_hooks(aio_entry=AsyncioEntry)
 
 
 class _CallOutcome(asyncio.Future[Any]):

@@ -140,3 +140,98 @@ tac_create_task(TacLoop *loop, PyObject *const *args, Py_ssize_t nargs,
     Py_XDECREF(other);
     return task;
 }
+
+/* Tasks that begin at once ------------------------------------------------ */
+
+/* Is create_task() still the method here?  1, 0, or -1. */
+static int
+create_is_own(TacLoop *loop)
+{
+    PyObject *method = PyObject_GetAttr((PyObject *)loop,
+                                        loop->state->str_create_task);
+    if (method == NULL) {
+        return -1;
+    }
+    int own = PyCFunction_CheckExact(method)
+              && PyCFunction_GET_FUNCTION(method)
+                     == (PyCFunction)(void (*)(void))tac_create_task;
+    Py_DECREF(method);
+    return own;
+}
+
+bool
+tac_create_may_begin(const TacLoop *loop)
+{
+    return !loop->debug && !loop->closed
+           && (loop->task_factory == NULL || loop->task_factory == Py_None)
+           && loop->thread_id != NULL && loop->thread_id != Py_None;
+}
+
+int
+tac_create_can_begin(TacLoop *loop)
+{
+    TacState *state = loop->state;
+    if (PY_VERSION_HEX < 0x030C0000 || !tac_create_may_begin(loop)) {
+        return 0;
+    }
+    int plain = create_is_still(state->aio_tasks_dict, state->str_Task,
+                                state->aio_task_type);
+    return plain <= 0 ? plain : create_is_own(loop);
+}
+
+PyObject *
+tac_create_begun_new(TacLoop *loop)
+{
+    PyTypeObject *type = loop->state->aio_task_type;
+    return type->tp_alloc(type, 0);
+}
+
+/* The keyword arguments of such a Task, but for the context.  The loop keeps
+ * one dict of them, which is the caller's while it is used.
+ * Returns: new ref | NULL+exc. */
+static PyObject *
+create_take_begun_kwargs(TacLoop *loop)
+{
+    PyObject *kwargs = loop->begun_kwargs;
+    loop->begun_kwargs = NULL;
+    if (kwargs == NULL) {
+        kwargs = Py_BuildValue("{s:O,s:O}", "loop", loop, "eager_start",
+                               Py_True);
+    }
+    return kwargs;
+}
+
+static int
+create_give_begun_kwargs(TacLoop *loop, PyObject *kwargs)
+{
+    PyObject *exc = PyErr_GetRaisedException();
+    int rc = PyDict_SetItem(kwargs, loop->state->str_context, Py_None);
+    if (rc == 0 && loop->begun_kwargs == NULL && !loop->closed) {
+        loop->begun_kwargs = Py_NewRef(kwargs);
+    }
+    if (exc != NULL) {
+        PyErr_SetRaisedException(exc);
+        rc = -1;
+    }
+    return rc;
+}
+
+int
+tac_create_begun_init(TacLoop *loop, PyObject *task, PyObject *coro,
+                      PyObject *context)
+{
+    PyObject *kwargs = create_take_begun_kwargs(loop);
+    PyObject *args = kwargs == NULL ? NULL : PyTuple_Pack(1, coro);
+    int rc = -1;
+    if (args != NULL
+        && PyDict_SetItem(kwargs, loop->state->str_context, context) == 0)
+    {
+        rc = Py_TYPE(task)->tp_init(task, args, kwargs);
+        if (create_give_begun_kwargs(loop, kwargs) < 0) {
+            rc = -1;
+        }
+    }
+    Py_XDECREF(args);
+    Py_XDECREF(kwargs);
+    return rc;
+}

@@ -25,4 +25,18 @@ PyObject *tac_create_future(TacLoop *loop, PyObject *noargs);
 PyObject *tac_create_task(TacLoop *loop, PyObject *const *args,
                           Py_ssize_t nargs, PyObject *kwnames);
 
+/* Could a Task made now do its first step at once, as if the standard library
+ * had been asked for that?  1, 0, or -1 with an exception. */
+int tac_create_can_begin(TacLoop *loop);
+
+/* Does that hold still, in the loop's own turn?  Python code: none. */
+bool tac_create_may_begin(const TacLoop *loop);
+
+/* Such a Task in two parts, so that it is known while it does its first step:
+ * an empty one, and what fills it.  The second raises what a step does, too.
+ * Returns: new ref | NULL+exc; 0, or -1 with an exception. */
+PyObject *tac_create_begun_new(TacLoop *loop);
+int tac_create_begun_init(TacLoop *loop, PyObject *task, PyObject *coro,
+                          PyObject *context);
+
 #endif

@@ -31,7 +31,8 @@ static inline bool
 tac_interp_is_task_step(TacState *state, PyObject *callback)
 {
     if (Py_TYPE(callback) == state->aio_step_type
-        || Py_TYPE(callback) == state->waiter_type)
+        || Py_TYPE(callback) == state->waiter_type
+        || (PyObject *)Py_TYPE(callback) == state->hook_aio_entry)
     {
         return true;
     }

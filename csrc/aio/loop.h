@@ -68,6 +68,8 @@ typedef struct TacLoop {
     PyObject *jobs_waiter;  /* owned: a Future to resolve when none is left */
     PyObject *task_factory; /* owned or NULL */
     PyObject *create_kwargs; /* owned: {"loop": this}, or NULL */
+    PyObject *begun_kwargs;  /* owned: those of a Task that begins at once;
+                                NULL while it is made */
     PyObject *thread_id;    /* owned or NULL: the thread of run_forever */
     bool debug;
     bool closed;

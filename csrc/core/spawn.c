@@ -134,7 +134,8 @@ spawn_name(TacState *state, const struct tac_spawn *how)
     PyObject *source =
         how->name != NULL && how->name != Py_None ? how->name : how->fn;
     if (PyFunction_Check(source) || PyMethod_Check(source)
-        || PyCFunction_Check(source) || PyUnicode_Check(source))
+        || PyCFunction_Check(source) || PyUnicode_Check(source)
+        || Py_IS_TYPE(source, state->async_function_type))
     {
         return Py_NewRef(source);
     }

@@ -1,8 +1,10 @@
 /* cross/adapter.c - calls by aio_as_trio and trio_as_aio. */
 #include "cross/adapter.h"
 
+#include "base/args.h"
 #include "base/compat.h"
 #include "core/run.h"
+#include "cross/aio_entry.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -14,6 +16,8 @@ typedef struct {
     TacState *state;   /* borrowed: the type holds the module */
     PyObject *wrapped; /* owned */
     PyObject *loop;    /* owned; None: the current one at each use */
+    struct TacAioEntry *entered; /* owned: each entry is one of its own, for
+                                    a lock may be shared */
     bool doc_set, module_set;
 } TacAdapter;
 
@@ -166,6 +170,91 @@ adapter_call_trio(PyObject *self, PyObject *const *args, size_t nargsf,
                         kwnames);
 }
 
+/* Context managers ---------------------------------------------------------- */
+
+/* Can the manager be entered here and now?  1, 0, or -1 with an exception;
+ * `loop`: new ref, if it can. */
+static int
+adapter_can_enter(TacAdapter *adapter, PyObject **loop)
+{
+    TacState *state = adapter->state;
+    PyObject *method;
+    if (PyObject_GetOptionalAttr((PyObject *)Py_TYPE(adapter->wrapped),
+                                 state->str___aenter__, &method)
+        < 0)
+    {
+        return -1;
+    }
+    Py_XDECREF(method);
+    if (method == NULL || !tac_in_trio_task(state)) {
+        return 0;
+    }
+    if (adapter->loop != Py_None) {
+        *loop = Py_NewRef(adapter->loop);
+    }
+    else if (adapter_find_current(state, loop) < 0) {
+        return -1;
+    }
+    if (*loop != NULL && PyObject_TypeCheck(*loop, state->loop_type)
+        && tac_loop_check_running((TacLoop *)*loop) == 0)
+    {
+        return 1;
+    }
+    PyErr_Clear(); /* Python's half words the errors */
+    Py_CLEAR(*loop);
+    return 0;
+}
+
+static PyObject *
+adapter_enter(TacAdapter *adapter, PyObject *loop)
+{
+    if (!PyObject_TypeCheck(loop, adapter->state->loop_type)) {
+        PyErr_SetString(PyExc_TypeError, "_enter() takes a loop");
+        return NULL;
+    }
+    return tac_aio_entry_enter((TacLoop *)loop, adapter->wrapped,
+                               (PyObject *)adapter, &adapter->entered);
+}
+
+static PyObject *
+adapter_aenter(TacAdapter *adapter, PyObject *noargs)
+{
+    PyObject *loop = NULL;
+    int can = adapter_can_enter(adapter, &loop);
+    if (can <= 0) {
+        return can < 0 ? NULL
+                       : PyObject_CallMethodNoArgs(
+                           (PyObject *)adapter,
+                           adapter->state->str__enter_slowly);
+    }
+    PyObject *entering = adapter_enter(adapter, loop);
+    Py_DECREF(loop);
+    return entering;
+}
+
+static PyObject *
+adapter_aexit(TacAdapter *adapter, PyObject *const *args, Py_ssize_t nargs)
+{
+    if (tac_args_exit("__aexit__", nargs) < 0) {
+        return NULL;
+    }
+    return tac_aio_entry_leave(adapter->state, &adapter->entered,
+                               args[1] == Py_None ? NULL : args[1]);
+}
+
+static PyMethodDef adapter_aio_as_trio_methods[] = {
+    {"__aenter__", (PyCFunction)adapter_aenter, METH_NOARGS,
+     "__aenter__($self, /)\n--\n\nEnter the manager, in a Task of its own."},
+    {"__aexit__", (PyCFunction)(void (*)(void))adapter_aexit, METH_FASTCALL,
+     "__aexit__($self, exc_type, exc, traceback, /)\n--\n\n"
+     "Have that Task leave it."},
+    {"_enter", (PyCFunction)adapter_enter, METH_O,
+     "_enter($self, loop, /)\n--\n\nEnter the manager on a given loop."},
+    {NULL},
+};
+
+static PyMethodDef adapter_no_methods[] = {{NULL}}; /* Python's half has them */
+
 /* The object ---------------------------------------------------------------- */
 
 static PyObject *
@@ -258,7 +347,7 @@ adapter_tp_traverse(TacAdapter *adapter, visitproc visit, void *arg)
     Py_VISIT(Py_TYPE(adapter));
     Py_VISIT(adapter->wrapped);
     Py_VISIT(adapter->loop);
-    return 0;
+    return tac_aio_entries_traverse(adapter->entered, visit, arg);
 }
 
 /* What it wraps and its loop stay objects: a call may come after that. */
@@ -267,6 +356,7 @@ adapter_tp_clear(TacAdapter *adapter)
 {
     Py_XSETREF(adapter->wrapped, Py_NewRef(Py_None));
     Py_XSETREF(adapter->loop, Py_NewRef(Py_None));
+    tac_aio_entries_clear(&adapter->entered);
     return 0;
 }
 
@@ -277,6 +367,7 @@ adapter_tp_dealloc(TacAdapter *adapter)
     PyObject_GC_UnTrack(adapter);
     Py_CLEAR(adapter->wrapped);
     Py_CLEAR(adapter->loop);
+    tac_aio_entries_clear(&adapter->entered);
     type->tp_free(adapter);
     Py_DECREF(type);
 }
@@ -289,7 +380,7 @@ static PyMemberDef adapter_members[] = {
     {NULL},
 };
 
-#define ADAPTER_SLOTS(name, make)                                           \
+#define ADAPTER_SLOTS(name, make, methods)                                  \
     {                                                                       \
         {Py_tp_doc, name "(wrapped, loop=None)\n--\n\n"                     \
                          "What the adapter of Python is made of."},           \
@@ -301,14 +392,17 @@ static PyMemberDef adapter_members[] = {
         {Py_tp_traverse, adapter_tp_traverse},                              \
         {Py_tp_clear, adapter_tp_clear},                                    \
         {Py_tp_dealloc, adapter_tp_dealloc},                                \
+        {Py_tp_methods, methods},                                           \
         {Py_tp_members, adapter_members},                                   \
         {0, NULL},                                                          \
     }
 
 static PyType_Slot adapter_aio_as_trio_slots[] =
-    ADAPTER_SLOTS("AioAsTrio", adapter_new_aio_as_trio);
+    ADAPTER_SLOTS("AioAsTrio", adapter_new_aio_as_trio,
+                  adapter_aio_as_trio_methods);
 static PyType_Slot adapter_trio_as_aio_slots[] =
-    ADAPTER_SLOTS("TrioAsAio", adapter_new_trio_as_aio);
+    ADAPTER_SLOTS("TrioAsAio", adapter_new_trio_as_aio,
+                  adapter_no_methods);
 
 #undef ADAPTER_SLOTS
 

@@ -1,4 +1,4 @@
-/* cross/aio_call.c - the coroutine of the Task that run_asyncio makes. */
+/* cross/aio_call.c - the coroutine of the Task that a crossing makes. */
 #include "cross/aio_call.h"
 
 #include "base/compat.h"
@@ -12,26 +12,36 @@ enum aio_call_life { AIO_CALL_NEW, AIO_CALL_CALLED, AIO_CALL_DONE };
 typedef struct {
     PyObject_HEAD
     TacState *state;   /* borrowed: the type holds the module */
-    PyObject *fn;      /* owned: it has the name */
-    PyObject *args;    /* owned while NEW; positional, then keyword values */
+    PyObject *fn;      /* owned: it has the name; or the iterator */
+    PyObject *args;    /* owned while NEW; positional, then keyword values;
+                          NULL then, too: an item is asked for */
     PyObject *kwnames; /* owned while NEW; or NULL */
     PyObject *coro;    /* owned from CALLED on, also when it has ended */
     enum aio_call_life life;
     bool running;
 } TacAioCall;
 
+static TacAioCall *
+aio_call_alloc(TacState *state, PyObject *fn)
+{
+    PyTypeObject *type = state->aio_call_type;
+    TacAioCall *call = (TacAioCall *)type->tp_alloc(type, 0);
+    if (call != NULL) {
+        call->state = state;
+        call->fn = Py_NewRef(fn);
+    }
+    return call;
+}
+
 PyObject *
 tac_aio_call_new(TacState *state, PyObject *fn, PyObject *const *args,
                  Py_ssize_t nargs, PyObject *kwnames)
 {
     Py_ssize_t keywords = kwnames == NULL ? 0 : PyTuple_GET_SIZE(kwnames);
-    PyTypeObject *type = state->aio_call_type;
-    TacAioCall *call = (TacAioCall *)type->tp_alloc(type, 0);
+    TacAioCall *call = aio_call_alloc(state, fn);
     if (call == NULL) {
         return NULL;
     }
-    call->state = state;
-    call->fn = Py_NewRef(fn);
     call->args = PyTuple_New(nargs + keywords);
     if (call->args == NULL) {
         Py_DECREF(call);
@@ -42,6 +52,12 @@ tac_aio_call_new(TacState *state, PyObject *fn, PyObject *const *args,
     }
     call->kwnames = keywords == 0 ? NULL : Py_NewRef(kwnames);
     return (PyObject *)call;
+}
+
+PyObject *
+tac_aio_call_new_anext(TacState *state, PyObject *iterator)
+{
+    return (PyObject *)aio_call_alloc(state, iterator);
 }
 
 /* Running ----------------------------------------------------------------- */
@@ -80,28 +96,58 @@ aio_call_replace_stop(void)
     }
 }
 
-/* Call the function; what it returns is the coroutine, or gets one around
- * it, which words the errors of what cannot be awaited.  0 or -1. */
-static int
-aio_call_start(TacAioCall *call)
+static PyObject *
+aio_call_fn(TacAioCall *call)
 {
     PyObject *args = call->args, *kwnames = call->kwnames;
     Py_ssize_t keywords = kwnames == NULL ? 0 : PyTuple_GET_SIZE(kwnames);
     call->args = NULL;
     call->kwnames = NULL;
-    call->life = AIO_CALL_CALLED;
     PyObject *made = PyObject_Vectorcall(
         call->fn, &PyTuple_GET_ITEM(args, 0),
         (size_t)(PyTuple_GET_SIZE(args) - keywords), kwnames);
     Py_DECREF(args);
     Py_XDECREF(kwnames);
+    return made;
+}
+
+static PyObject *
+aio_call_anext(TacAioCall *call)
+{
+    PyTypeObject *type = Py_TYPE(call->fn);
+    if (type->tp_as_async == NULL || type->tp_as_async->am_anext == NULL) {
+        PyErr_Format(PyExc_TypeError,
+                     "'%.200s' object is not an async iterator",
+                     type->tp_name);
+        return NULL;
+    }
+    return type->tp_as_async->am_anext(call->fn);
+}
+
+/* Can it be driven as it is?  What somebody else has may have begun, which is
+ * an error.  Python code: none. */
+static bool
+aio_call_can_drive(TacAioCall *call, PyObject *made, bool is_item)
+{
+    return Py_REFCNT(made) == 1
+           && (PyCoro_CheckExact(made)
+               || (is_item && PyAsyncGen_CheckExact(call->fn)));
+}
+
+/* Call the function; what it returns is the coroutine, or gets one around
+ * it, which words the errors of what cannot be awaited.  0 or -1. */
+static int
+aio_call_start(TacAioCall *call)
+{
+    bool is_item = call->args == NULL;
+    call->life = AIO_CALL_CALLED;
+    PyObject *made = is_item ? aio_call_anext(call) : aio_call_fn(call);
     if (made == NULL) {
         aio_call_replace_stop();
         return -1;
     }
     call->coro = made;
-    /* One that somebody else has may have begun: that is an error as well. */
-    if (!PyCoro_CheckExact(made) || Py_REFCNT(made) > 1) {
+    if (!aio_call_can_drive(call, made, is_item)) {
         call->coro =
             PyObject_CallOneArg(call->state->hook_wrap_awaitable, made);
         Py_DECREF(made);
@@ -237,14 +283,22 @@ aio_call_get_of_fn(TacAioCall *call, void *closure)
     return PyObject_GetAttrString(call->fn, closure);
 }
 
+/* Of what stands in the coroutine's place: an async generator has the same
+ * attributes by another prefix. */
 static PyObject *
 aio_call_get_of_coro(TacAioCall *call, void *closure)
 {
+    const char *name = closure;
     if (call->coro == NULL) {
-        PyErr_SetString(PyExc_AttributeError, closure);
+        PyErr_SetString(PyExc_AttributeError, name);
         return NULL;
     }
-    return PyObject_GetAttrString(call->coro, closure);
+    if (!PyAsyncGen_CheckExact(call->fn)) {
+        return PyObject_GetAttrString(call->coro, name);
+    }
+    char of_generator[16];
+    PyOS_snprintf(of_generator, sizeof(of_generator), "ag%s", name + 2);
+    return PyObject_GetAttrString(call->fn, of_generator);
 }
 
 /* The object -------------------------------------------------------------- */

@@ -3,8 +3,10 @@
  *
  *   run_trio.c     asyncio code starts a Trio task
  *   trio_future.c  and gets a Future of it
- *   run_asyncio.c  a Trio task waits for an asyncio Future
- *   aio_call.c     which may be a Task that calls a function
+ *   wait_future.c  a Trio task waits for an asyncio Future
+ *   aio_start.c    which may be a Task that is begun for it
+ *   aio_call.c     and calls a function
+ *   run_asyncio.c  which is what run_asyncio does
  *
  * In both directions a cancel of the caller is delivered to the callee and
  * then waited for; it is reported only if the callee ended by it.
@@ -22,7 +24,7 @@ int tac_run_trio_add_types(PyObject *module, TacState *state);
 /* Adds the type TrioFuture, and the loop's method run_trio. */
 int tac_trio_future_add_types(PyObject *module, TacState *state);
 
-/* Adds the function wait_future, and the loop's method run_asyncio. */
+/* Adds the loop's method run_asyncio. */
 int tac_run_asyncio_add_types(PyObject *module, TacState *state);
 
 #endif

@@ -1,6 +1,7 @@
 /* cross/run_trio.c - the life of a call of a Trio function: see trio_call.h;
  * and the type TrioCall, which is such a call with a sink. */
 #include "cross/cross.h"
+#include "cross/callee_context.h"
 #include "cross/trio_call.h"
 
 #include "aio/handle.h"
@@ -236,27 +237,6 @@ run_trio_start(PyObject *owner)
 
 /* For the owners ---------------------------------------------------------- */
 
-/* Set current_loop in the callee's context, unless it is this loop there. */
-static int
-run_trio_set_current_loop(struct tac_trio_call *call)
-{
-    PyObject *var = call->loop->state->hook_current_loop;
-    PyObject *found = NULL;
-    if (var == NULL || PyContextVar_Get(var, NULL, &found) < 0) {
-        return var == NULL ? 0 : -1;
-    }
-    Py_XDECREF(found);
-    if (found == (PyObject *)call->loop) {
-        return 0;
-    }
-    if (PyContext_Enter(call->context) < 0) {
-        return -1;
-    }
-    PyObject *token = PyContextVar_Set(var, (PyObject *)call->loop);
-    Py_XDECREF(token);
-    return PyContext_Exit(call->context) < 0 || token == NULL ? -1 : 0;
-}
-
 /* In debug mode: asyncio's own check of the thread.  0 or -1. */
 static int
 run_trio_check_thread(TacLoop *loop)
@@ -277,8 +257,10 @@ tac_trio_call_queue(PyObject *owner)
     if (run_trio_check_thread(call->loop) < 0) {
         return -1;
     }
-    call->context = PyContext_CopyCurrent();
-    if (call->context == NULL || run_trio_set_current_loop(call) < 0) {
+    if (call->context == NULL) {
+        call->context = tac_callee_context_new(call->loop);
+    }
+    if (call->context == NULL) {
         return -1;
     }
     return tac_loop_push_native(call->loop, run_trio_start, owner, NULL);

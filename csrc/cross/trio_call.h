@@ -34,7 +34,7 @@ struct tac_trio_call {
     PyObject *fn;      /* owned while QUEUED, as all that follows */
     PyObject *args;    /* a tuple: positional, then keyword values */
     PyObject *kwnames; /* a tuple or NULL */
-    PyObject *context; /* a copy of the caller's */
+    PyObject *context; /* a copy of the caller's, unless it is set before */
     TacScope *caller;  /* the scope that was called from, or NULL */
     TacScope *scope;   /* owned while RUNNING: a branch, to be cancelled */
     enum tac_trio_call_life life;

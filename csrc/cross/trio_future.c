@@ -127,16 +127,11 @@ trio_future_init(PyObject *self, TacLoop *loop)
     return rc;
 }
 
+/* `context`: borrowed; NULL: a copy of the caller's. */
 static PyObject *
-trio_future_run(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
-                PyObject *kwnames)
+trio_future_start(TacLoop *loop, PyObject *context, PyObject *const *args,
+                  Py_ssize_t nargs, PyObject *kwnames)
 {
-    TacLoop *loop = (TacLoop *)self;
-    if (nargs < 1) {
-        PyErr_SetString(PyExc_TypeError, "run_trio() missing 1 required "
-                                         "positional argument: 'fn'");
-        return NULL;
-    }
     if (tac_loop_check_running(loop) < 0) {
         return NULL;
     }
@@ -149,12 +144,38 @@ trio_future_run(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
     call->loop = (TacLoop *)Py_NewRef(loop);
     call->fn = Py_NewRef(args[0]);
     call->caller = (TacScope *)Py_XNewRef(tac_scoped_here(loop));
+    call->context = Py_XNewRef(context);
     if (trio_future_set_arguments(call, args + 1, nargs - 1, kwnames) < 0
         || trio_future_init(future, loop) < 0
         || tac_trio_call_queue(future) < 0) {
         Py_CLEAR(future);
     }
     return future;
+}
+
+static PyObject *
+trio_future_run(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
+                PyObject *kwnames)
+{
+    if (nargs < 1) {
+        PyErr_SetString(PyExc_TypeError, "run_trio() missing 1 required "
+                                         "positional argument: 'fn'");
+        return NULL;
+    }
+    return trio_future_start((TacLoop *)self, NULL, args, nargs, kwnames);
+}
+
+static PyObject *
+trio_future_run_in(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
+                   PyObject *kwnames)
+{
+    if (nargs < 2 || !PyContext_CheckExact(args[0])) {
+        PyErr_SetString(PyExc_TypeError,
+                        "_run_trio_in() takes a context and a function");
+        return NULL;
+    }
+    return trio_future_start((TacLoop *)self, args[0], args + 1, nargs - 1,
+                             kwnames);
 }
 
 /* The type ---------------------------------------------------------------- */
@@ -207,6 +228,12 @@ static PyMethodDef trio_future_methods[] = {
      "_call_cancelled($self, /)\n--\n\n"
      "Hear that the task has ended by a cancel."},
     {NULL},
+};
+
+static PyMethodDef trio_future_run_in_method = {
+    "_run_trio_in", FAST(trio_future_run_in), METH_FASTCALL | METH_KEYWORDS,
+    "_run_trio_in($self, context, fn, /, *args, **kwargs)\n--\n\n"
+    "Do as run_trio, but in `context` and not in a copy of the caller's.",
 };
 
 static PyMethodDef trio_future_run_method = {
@@ -273,15 +300,13 @@ trio_future_make_type(PyObject *module, PyTypeObject *base)
 
 /* A method of the loop, whose type is of a layer below. */
 static int
-trio_future_add_method(TacState *state)
+trio_future_add_method(TacState *state, PyMethodDef *def)
 {
-    PyObject *method =
-        PyDescr_NewMethod(state->loop_type, &trio_future_run_method);
+    PyObject *method = PyDescr_NewMethod(state->loop_type, def);
     int rc = method == NULL
                  ? -1
                  : PyObject_SetAttrString((PyObject *)state->loop_type,
-                                          trio_future_run_method.ml_name,
-                                          method);
+                                          def->ml_name, method);
     Py_XDECREF(method);
     return rc;
 }
@@ -299,5 +324,7 @@ tac_trio_future_add_types(PyObject *module, TacState *state)
         || PyModule_AddType(module, state->trio_future_type) < 0) {
         return -1;
     }
-    return trio_future_add_method(state);
+    return trio_future_add_method(state, &trio_future_run_method) < 0
+               ? -1
+               : trio_future_add_method(state, &trio_future_run_in_method);
 }
