@@ -141,7 +141,7 @@ static enum tac_trap_step
 aio_entry_enter_resume(TacTrap *trap, TacTask *task)
 {
     TacAioEntry *entry = (TacAioEntry *)trap->first;
-    if (tac_scope_enter(entry->scope, task) < 0) {
+    if (tac_scope_enter(entry->scope, &task->base) < 0) {
         return TAC_TRAP_ERROR;
     }
     entry->next = *entry->slot;
@@ -313,7 +313,7 @@ aio_entry_leave_plainly(TacAioEntry *entry)
 {
     TacState *state = entry->loop->state;
     PyObject *rest = NULL;
-    if (tac_scope_close(entry->scope, entry->owner, &rest) < 0) {
+    if (tac_scope_close(entry->scope, &entry->owner->base, &rest) < 0) {
         return NULL;
     }
     if (rest == NULL) {
