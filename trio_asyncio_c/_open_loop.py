@@ -18,6 +18,8 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import math
+import sys
 import threading
 import warnings
 from contextlib import suppress
@@ -67,6 +69,7 @@ class TrioEventLoop(EventLoop):
         jobs: _core.Nursery,
         calls: _core.Nursery,
         errors: _core.Nursery,
+        queue_limit: int,
     ) -> None:
         self._nurseries = (nursery, calls, errors)
         self._jobs = jobs
@@ -77,6 +80,7 @@ class TrioEventLoop(EventLoop):
         super().__init__()
         self._default_executor = TrioExecutor()
         self._thread_id = threading.get_ident()
+        self._queue_limit = queue_limit
 
     def _find_home(self, clock: Clock | None) -> None:
         self._attach(*self._nurseries)
@@ -139,7 +143,7 @@ class TrioEventLoop(EventLoop):
         self._stop_waiters.append(waiter)
         if not self._stop_asked:
             self._stop_asked = True
-            self.call_soon(self._tell_stopped)
+            self._call_without_limit(self._tell_stopped)
             self._halt()
         return waiter
 
@@ -173,8 +177,11 @@ class TrioEventLoop(EventLoop):
 
     async def _drain(self) -> None:
         reached = self.create_future()
-        self.call_soon(reached.set_result, None)
+        self._call_without_limit(reached.set_result, None)
         await _core.wait_future(reached)
+
+    def _call_without_limit(self, fn: Callable[..., object], *args: Any) -> None:
+        self.call_soon_threadsafe(fn, *args)  # a full queue refuses none of these
 
     def add_reader(  # type: ignore[override]
         self, fd: Any, callback: Any, *args: Any, **kwargs: Any
@@ -249,6 +256,7 @@ class TrioEventLoop(EventLoop):
 
     async def _restart_if_stopped(self) -> None:
         self._unwinding = True
+        self._queue_limit = sys.maxsize
         if not self._stop_asked:
             return
         while not self._halted:  # the stop is still in the queue
@@ -329,8 +337,9 @@ class _Keeper:
     """The tasks that keep a loop's nurseries open, and end the loop, out of reach of
     cancels from outside."""
 
-    def __init__(self, errors: _core.Nursery) -> None:
+    def __init__(self, errors: _core.Nursery, queue_limit: int) -> None:
         self._errors = errors
+        self._queue_limit = queue_limit
         self._opened = Event()
         self._no_more_calls = Event()
         self._calls_done = Event()
@@ -349,7 +358,7 @@ class _Keeper:
                         self._calls, self._jobs = calls, jobs
                         try:
                             self._loop = TrioEventLoop(
-                                nursery, jobs, calls, self._errors
+                                nursery, jobs, calls, self._errors, self._queue_limit
                             )
                         finally:
                             self._opened.set()
@@ -421,13 +430,14 @@ class _OpenLoop:
     """What `open_loop` returns. A class, not a generator: Ctrl-C could be raised in
     the frames of contextlib, around the generator."""
 
-    def __init__(self) -> None:
+    def __init__(self, queue_limit: int) -> None:
         self._nursery = _core.open_nursery(strict_exception_groups=True)
+        self._queue_limit = queue_limit
 
     @enable_ki_protection
     async def __aenter__(self) -> TrioEventLoop:
         errors = await self._nursery.__aenter__()
-        self._keeper = _Keeper(errors)
+        self._keeper = _Keeper(errors, self._queue_limit)
         try:
             loop = await self._keeper.open()
             assert loop is not None or errors.cancel_scope.cancel_called
@@ -459,8 +469,18 @@ class _OpenLoop:
             _asyncgen_dispatch.uninstall()
 
 
+def _to_limit(queue_len: float | None) -> int:
+    if queue_len is None or queue_len == math.inf:
+        return sys.maxsize
+    if not isinstance(queue_len, int):
+        raise TypeError("queue_len must be an integer or math.inf")
+    if queue_len < 0:
+        raise ValueError("queue_len must be >= 0")
+    return min(queue_len, sys.maxsize)
+
+
 def open_loop(
-    queue_len: int | None = None,
+    queue_len: float | None = None,
 ) -> AbstractAsyncContextManager[TrioEventLoop]:
     """Open an asyncio event loop in the running program: ``async with open_loop() as
     loop``.
@@ -470,22 +490,27 @@ def open_loop(
     flavours, and waits for them.
 
     Args:
-      queue_len: accepted for compatibility; the queue grows as needed.
+      queue_len: how many callbacks, Tasks and calls of Trio functions may wait for
+        their turn, beyond the next one. ``call_soon``, ``create_task``,
+        ``trio_as_future`` and all that is made of them raise WouldBlock while there
+        are more. What goes on with work that was begun is never refused: Tasks that
+        wake up, timers, fds, other threads. None, or ``math.inf``: no limit.
 
     Flavor: trio. Checkpoint: yes, at both ends; the entry is never cancelled.
 
     Raises:
       ExceptionGroup: one level around what the body and the loop's callbacks raised.
       RuntimeError: no Trio task is running, or one of the plain trio package.
+      TypeError, ValueError: `queue_len` is no number of callbacks.
     """
     _crossing.check_not_plain_trio("open_loop")
-    return _OpenLoop()
+    return _OpenLoop(_to_limit(queue_len))
 
 
 def run(
     fn: Callable[..., Awaitable[Any]],
     *args: Any,
-    queue_len: int | None = None,
+    queue_len: float | None = None,
     **options: Any,
 ) -> Any:
     """Run a Trio-flavoured main function with an asyncio loop open around it.

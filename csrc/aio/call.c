@@ -229,6 +229,16 @@ call_is_plain(TacLoop *loop, Py_ssize_t nargs, PyObject *kwnames)
            && loop->runner != NULL && loop->runner->in_turns;
 }
 
+/* 0, or -1 with WouldBlock.  What asyncio's Futures in C queue for those who
+ * wait for them has their tuple of names. */
+static inline int
+call_check_room(TacLoop *loop, PyObject *kwnames)
+{
+    return kwnames != NULL && kwnames == loop->state->aio_kwnames
+               ? 0
+               : tac_loop_check_room(loop);
+}
+
 static PyObject *
 call_push_running(TacLoop *loop, PyObject *const *args, Py_ssize_t nargs)
 {
@@ -244,6 +254,9 @@ tac_call_soon(TacLoop *loop, PyObject *const *args, Py_ssize_t nargs,
     if (kwnames != NULL && call_is_task_step(loop, args, nargs, kwnames)) {
         return call_push_step(loop, args, nargs);
     }
+    if (call_check_room(loop, kwnames) < 0) {
+        return NULL;
+    }
     struct call_args call = {.method = "call_soon"};
     if (call_is_plain(loop, nargs, kwnames)) {
         return call_push_running(loop, args, nargs);
@@ -257,6 +270,26 @@ tac_call_soon(TacLoop *loop, PyObject *const *args, Py_ssize_t nargs,
     }
     call_fini(&call);
     return handle;
+}
+
+int
+tac_call_soon_of_loop(TacState *state, PyObject *const *args, size_t nargs,
+                      PyObject *kwnames)
+{
+    TacLoop *loop = PyObject_TypeCheck(args[0], state->loop_type)
+                        ? (TacLoop *)args[0]
+                        : NULL;
+    Py_ssize_t limit = loop == NULL ? 0 : loop->queue_limit;
+    if (loop != NULL) {
+        loop->queue_limit = PY_SSIZE_T_MAX;
+    }
+    PyObject *handle =
+        PyObject_VectorcallMethod(state->str_call_soon, args, nargs, kwnames);
+    if (loop != NULL) {
+        loop->queue_limit = limit;
+    }
+    Py_XDECREF(handle);
+    return handle == NULL ? -1 : 0;
 }
 
 /* Handles of the kind that this interpreter's asyncio has for it. */

@@ -116,6 +116,9 @@ PyObject *
 tac_create_task(TacLoop *loop, PyObject *const *args, Py_ssize_t nargs,
                 PyObject *kwnames)
 {
+    if (tac_loop_check_room(loop) < 0) {
+        return NULL;
+    }
     TacState *state = loop->state;
     bool has_factory =
         loop->task_factory != NULL && loop->task_factory != Py_None;

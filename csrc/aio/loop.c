@@ -93,6 +93,13 @@ tac_loop_check_running(TacLoop *loop)
 }
 
 int
+tac_loop_refuse_work(TacLoop *loop)
+{
+    PyErr_SetNone(loop->state->exc_WouldBlock);
+    return -1;
+}
+
+int
 tac_loop_time(TacLoop *loop, double *now_s)
 {
     if (loop->runner != NULL) {
@@ -564,6 +571,7 @@ loop_tp_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
     }
     loop->state = state;
     loop->jobs_limit = 32;
+    loop->queue_limit = PY_SSIZE_T_MAX;
     tac_list_init(&loop->members);
     tac_list_init(&loop->timers);
     tac_own_clock_init(loop);
@@ -767,6 +775,8 @@ static PyMemberDef loop_members[] = {
      "The thread that runs the loop, or None."},
     {"_executor_limit", T_PYSSIZET, offsetof(TacLoop, jobs_limit), 0,
      "How many threads run_in_executor(None, ...) uses at most."},
+    {"_queue_limit", T_PYSSIZET, offsetof(TacLoop, queue_limit), 0,
+     "With more than this in its queue the loop takes no new work."},
     {"_ending", T_BOOL, offsetof(TacLoop, ending), 0,
      "Whether new crossings are refused, as by a closed loop."},
     {"_cancels_thrown", T_PYSSIZET, offsetof(TacLoop, scoped.thrown),

@@ -43,6 +43,8 @@ typedef struct TacLoop {
                             drive raises it, for this loop owns its runner */
     struct tac_task host;
     struct tac_ring ring;
+    Py_ssize_t queue_limit; /* with more items than it in the ring, what would
+                               add work is refused: see check_room */
     struct tac_fd_table readers, writers;
     struct tac_sock_table sock_readers, sock_writers; /* of TacSockCall */
     struct tac_list timers; /* of TacTimerHandle.node, the armed ones */
@@ -130,6 +132,20 @@ int tac_loop_check_open(TacLoop *loop);
 /* 0, or -1 with RuntimeError if the loop can take no crossing: it is closed,
  * or stopped. */
 int tac_loop_check_running(TacLoop *loop);
+
+/* -1 with WouldBlock. */
+int tac_loop_refuse_work(TacLoop *loop);
+
+/* 0, or -1 with WouldBlock if the loop has a limit for its queue, and more
+ * than that is in it.  For what begins some work; what goes on with it, or
+ * ends it, is never refused, for somebody waits for that. */
+static inline int
+tac_loop_check_room(TacLoop *loop)
+{
+    return (Py_ssize_t)loop->ring.len <= loop->queue_limit
+               ? 0
+               : tac_loop_refuse_work(loop);
+}
 
 /* The runner's time, in seconds.  0, or -1 with an exception. */
 int tac_loop_time(TacLoop *loop, double *now_s);

@@ -254,7 +254,9 @@ int
 tac_trio_call_queue(PyObject *owner)
 {
     struct tac_trio_call *call = tac_trio_call_of(owner);
-    if (run_trio_check_thread(call->loop) < 0) {
+    if (run_trio_check_thread(call->loop) < 0
+        || tac_loop_check_room(call->loop) < 0)
+    {
         return -1;
     }
     if (call->context == NULL) {

@@ -7,6 +7,7 @@
  */
 #include "net/tls.h"
 
+#include "aio/call.h"
 #include "base/compat.h"
 #include "base/errors.h"
 #include "net/feed.h"
@@ -290,14 +291,14 @@ tls_read_later(TacTls *tls)
 {
     PyObject *method = PyObject_GetAttrString((PyObject *)tls, "_do_read");
     PyObject *loop = PyObject_GetAttrString((PyObject *)tls, "_loop");
-    PyObject *handle =
-        method == NULL || loop == NULL
-            ? NULL
-            : PyObject_CallMethod(loop, "call_soon", "O", method);
+    int rc = -1;
+    if (method != NULL && loop != NULL) {
+        PyObject *args[] = {loop, method};
+        rc = tac_call_soon_of_loop(tls->module, args, 2, NULL);
+    }
     Py_XDECREF(method);
     Py_XDECREF(loop);
-    Py_XDECREF(handle);
-    return handle == NULL ? -1 : 0;
+    return rc;
 }
 
 static int

@@ -1,6 +1,7 @@
 /* net/transport.c - the life of a transport: begin, hold, close, lose. */
 #include "net/transport.h"
 
+#include "aio/call.h"
 #include "base/compat.h"
 
 #include <errno.h>
@@ -197,12 +198,9 @@ tac_transport_call_soon(TacTransport *t, PyObject *callback, PyObject *arg)
         nargs = 2;
         args[2] = t->context;
     }
-    PyObject *result = PyObject_VectorcallMethod(
-        t->state->str_call_soon, args,
-        (size_t)nargs | PY_VECTORCALL_ARGUMENTS_OFFSET,
+    return tac_call_soon_of_loop(
+        t->state, args, (size_t)nargs | PY_VECTORCALL_ARGUMENTS_OFFSET,
         t->context_given ? t->state->context_kwnames : NULL);
-    Py_XDECREF(result);
-    return result == NULL ? -1 : 0;
 }
 
 int
@@ -592,11 +590,9 @@ tac_transport_begin(TacTransport *t, PyObject *waiter)
     }
     PyObject *args[] = {(PyObject *)t->loop, state->aio_set_result, waiter,
                         Py_None, t->context};
-    PyObject *result = PyObject_VectorcallMethod(
-        state->str_call_soon, args, 4 | PY_VECTORCALL_ARGUMENTS_OFFSET,
+    return tac_call_soon_of_loop(
+        state, args, 4 | PY_VECTORCALL_ARGUMENTS_OFFSET,
         t->context_given ? state->context_kwnames : NULL);
-    Py_XDECREF(result);
-    return result == NULL ? -1 : 0;
 }
 
 TacTransport *
