@@ -360,7 +360,7 @@ async def allow_asyncio(fn: Callable[..., Awaitable[Any]], /, *args: Any) -> Any
       RuntimeError: the caller is no Trio task.
     """
     _crossing.check_in_trio("allow_asyncio")
-    task = _core.current_task()
+    task = _core.entered_task()
     if task in _mixing:
         return await fn(*args)
     _mixing.add(task)

@@ -126,7 +126,7 @@ def in_main_thread() -> bool:
 
 def _running_task() -> Any:
     try:
-        return _core.current_task()
+        return _core.entered_task()
     except RuntimeError:
         return None
 

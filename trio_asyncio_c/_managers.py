@@ -164,7 +164,7 @@ class TrioEntry:
 
     async def _serve(self) -> bool:
         """Return whether the body's error is not to be raised."""
-        task = _core.current_task()
+        task = _core.entered_task()
         task.name = type(self._manager).__qualname__
         try:
             async with self._manager as value:

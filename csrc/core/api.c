@@ -347,19 +347,48 @@ api_open_nursery(PyObject *module, PyObject *const *args, Py_ssize_t nargs,
     return tac_nursery_manager_new(state, is_strict);
 }
 
-PyDoc_STRVAR(api_current_task_doc,
-"current_task()\n--\n\n"
-"The running Task.  Raises: RuntimeError outside of one.");
+/* The runner of who asks where it is, borrowed; or NULL with RuntimeError. */
+static TacRunner *
+api_runner_here(PyObject *module)
+{
+    TacRunner *runner = tac_running_here(tac_state_of_module(module));
+    if (runner == NULL) {
+        PyErr_SetString(PyExc_RuntimeError,
+                        "must be called from async context");
+    }
+    return runner;
+}
 
 static PyObject *
-api_current_task(PyObject *module, PyObject *noargs)
+api_task_of(TacRunner *runner)
 {
-    TacRunner *runner = tac_running(tac_state_of_module(module));
     if (runner != NULL && runner->current != NULL) {
         return runner->current->ops->object(runner->current);
     }
     PyErr_SetString(PyExc_RuntimeError, "must be called from async context");
     return NULL;
+}
+
+PyDoc_STRVAR(api_current_task_doc,
+"current_task()\n--\n\n"
+"The running Task.  Raises: RuntimeError outside of one, and in the child of\n"
+"a fork: the run that it was made in is its parent's.");
+
+static PyObject *
+api_current_task(PyObject *module, PyObject *noargs)
+{
+    return api_task_of(tac_running_here(tac_state_of_module(module)));
+}
+
+PyDoc_STRVAR(api_entered_task_doc,
+"entered_task()\n--\n\n"
+"The Task in whose step this thread is, also in the child of a fork, which\n"
+"may unwind it.  Raises: RuntimeError outside of one.");
+
+static PyObject *
+api_entered_task(PyObject *module, PyObject *noargs)
+{
+    return api_task_of(tac_running(tac_state_of_module(module)));
 }
 
 PyDoc_STRVAR(api_current_runner_doc,
@@ -381,7 +410,7 @@ static PyObject *
 api_current_time(PyObject *module, PyObject *noargs)
 {
     double now;
-    TacRunner *runner = tac_runner_current(tac_state_of_module(module));
+    TacRunner *runner = api_runner_here(module);
     if (runner == NULL || tac_runner_time(runner, &now) < 0) {
         return NULL;
     }
@@ -394,7 +423,7 @@ PyDoc_STRVAR(api_current_clock_doc,
 static PyObject *
 api_current_clock(PyObject *module, PyObject *noargs)
 {
-    TacRunner *runner = tac_runner_current(tac_state_of_module(module));
+    TacRunner *runner = api_runner_here(module);
     return runner == NULL ? NULL : tac_runner_clock(runner);
 }
 
@@ -404,7 +433,7 @@ PyDoc_STRVAR(api_current_root_task_doc,
 static PyObject *
 api_current_root_task(PyObject *module, PyObject *noargs)
 {
-    TacRunner *runner = tac_runner_current(tac_state_of_module(module));
+    TacRunner *runner = api_runner_here(module);
     if (runner == NULL) {
         return NULL;
     }
@@ -434,7 +463,7 @@ PyDoc_STRVAR(api_current_statistics_doc,
 static PyObject *
 api_current_statistics(PyObject *module, PyObject *noargs)
 {
-    TacRunner *runner = tac_runner_current(tac_state_of_module(module));
+    TacRunner *runner = api_runner_here(module);
     return runner == NULL ? NULL : tac_runner_statistics(runner);
 }
 
@@ -445,7 +474,7 @@ PyDoc_STRVAR(api_current_trio_token_doc,
 static PyObject *
 api_current_trio_token(PyObject *module, PyObject *noargs)
 {
-    TacRunner *runner = tac_runner_current(tac_state_of_module(module));
+    TacRunner *runner = api_runner_here(module);
     return runner == NULL ? NULL : tac_runner_trio_token(runner);
 }
 
@@ -455,8 +484,8 @@ PyDoc_STRVAR(api_in_trio_run_doc,
 static PyObject *
 api_in_trio_run(PyObject *module, PyObject *noargs)
 {
-    TacRunner *runner = tac_running(tac_state_of_module(module));
-    return PyBool_FromLong(runner != NULL && !runner->poller.forked);
+    TacRunner *runner = tac_running_here(tac_state_of_module(module));
+    return PyBool_FromLong(runner != NULL);
 }
 
 PyDoc_STRVAR(api_in_trio_task_doc,
@@ -481,7 +510,7 @@ static PyObject *
 api_spawn_system_task(PyObject *module, PyObject *const *args,
                       Py_ssize_t nargs, PyObject *kwnames)
 {
-    TacRunner *runner = tac_runner_current(tac_state_of_module(module));
+    TacRunner *runner = api_runner_here(module);
     return runner == NULL ? NULL
                           : tac_runner_spawn_system_task(runner, args, nargs,
                                                          kwnames);
@@ -497,7 +526,7 @@ api_add_instrument(PyObject *module, PyObject *const *args,
 {
     PyObject *instrument =
         api_one("add_instrument", "instrument", args, nargs, kwnames);
-    TacRunner *runner = tac_runner_current(tac_state_of_module(module));
+    TacRunner *runner = api_runner_here(module);
     if (instrument == NULL || runner == NULL
         || tac_instruments_add(runner, instrument) < 0)
     {
@@ -516,7 +545,7 @@ api_remove_instrument(PyObject *module, PyObject *const *args,
 {
     PyObject *instrument =
         api_one("remove_instrument", "instrument", args, nargs, kwnames);
-    TacRunner *runner = tac_runner_current(tac_state_of_module(module));
+    TacRunner *runner = api_runner_here(module);
     if (instrument == NULL || runner == NULL
         || tac_instruments_remove(runner, instrument) < 0)
     {
@@ -559,6 +588,7 @@ static PyMethodDef api_functions[] = {
     {"open_nursery", API_FAST(api_open_nursery), API_KW,
      api_open_nursery_doc},
     {"current_task", api_current_task, METH_NOARGS, api_current_task_doc},
+    {"entered_task", api_entered_task, METH_NOARGS, api_entered_task_doc},
     {"current_runner", api_current_runner, METH_NOARGS,
      api_current_runner_doc},
     {"current_time", api_current_time, METH_NOARGS, api_current_time_doc},

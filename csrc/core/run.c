@@ -131,9 +131,10 @@ void
 tac_runner_after_fork(TacState *state)
 {
     struct tac_list *head = &state->runners;
-    for (struct tac_list *n = head->next; n != head; n = n->next) {
-        tac_poller_after_fork(
-            &tac_list_entry(n, TacRunner, state_node)->poller);
+    for (struct tac_list *n = head->prev; n != head; n = n->prev) {
+        TacRunner *runner = tac_list_entry(n, TacRunner, state_node);
+        tac_poller_after_fork(&runner->poller);
+        run_leave_library(runner); /* the inner ones first */
     }
 }
 

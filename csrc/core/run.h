@@ -187,19 +187,28 @@ tac_running(TacState *state)
     return runner != NULL && runner->orphan ? NULL : runner;
 }
 
+/* The same, for who asks where it is: the child that a step has forked is in
+ * no run, till it goes on with this one. */
+static inline TacRunner *
+tac_running_here(TacState *state)
+{
+    TacRunner *runner = tac_running(state);
+    return runner != NULL && runner->poller.forked ? NULL : runner;
+}
+
 /* Is this thread in a task's step, and not in one that runs code of another
  * flavour? */
 static inline bool
 tac_in_trio_task(TacState *state)
 {
-    TacRunner *runner = tac_running(state);
+    TacRunner *runner = tac_running_here(state);
     struct tac_task *task = runner == NULL ? NULL : runner->current;
-    return task != NULL && task->ops->await_error == NULL
-           && !runner->poller.forked;
+    return task != NULL && task->ops->await_error == NULL;
 }
 
 /* In the child of a fork: let all runners go their own way.  Who made the
- * child counts as being in no run till the next poll, and may run another. */
+ * child counts as being in no run till the next poll, and may run another.
+ * Python code run here: dealloc only. */
 void tac_runner_after_fork(TacState *state);
 
 /* Whether `runner` (NULL: none) may act on what is another's, NULL: nobody's:

@@ -566,6 +566,152 @@ def test_a_fork_in_a_run():
     )
 
 
+WHERE_A_FORK_IS = {
+    "trio": "trio.run(fork)",
+    "open_loop": "run(fork)",
+    "asyncio in open_loop": "run(aio_as_trio(fork))",
+    "own runner": "with new_event_loop() as loop: loop.run_until_complete(fork())",
+    "trio in own runner": "with new_event_loop() as loop: loop.run_task(fork)",
+}
+
+FORK = textwrap.dedent(
+    """
+    import sniffio
+    from trio_asyncio_c import aio_as_trio, new_event_loop, run, trio
+
+    lowlevel = trio.lowlevel
+
+    def is_refused(ask, *args):
+        try:
+            ask(*args)
+        except RuntimeError as error:
+            return str(error) == "must be called from async context"
+        return False
+
+    def look_around():
+        assert not lowlevel.in_trio_run()
+        assert not lowlevel.in_trio_task()
+        for ask in (
+            lowlevel.current_task,
+            lowlevel.current_trio_token,
+            lowlevel.current_root_task,
+            lowlevel.current_statistics,
+            lowlevel.current_clock,
+            trio.current_time,
+        ):
+            assert is_refused(ask), ask
+        assert is_refused(lowlevel.spawn_system_task, trio.sleep, 0)
+        assert asyncio._get_running_loop() is None
+        try:
+            assert not sniffio.current_async_library()
+        except sniffio.AsyncLibraryNotFoundError:
+            pass
+    """
+)
+
+
+@pytest.mark.parametrize("where", WHERE_A_FORK_IS)
+def test_a_child_is_in_no_run(where):
+    pytest.importorskip("sniffio")
+    assert (
+        on_ours(
+            FORK
+            + textwrap.dedent(
+                """
+            async def trio_part():
+                await trio.sleep(0.001)
+                return 7
+
+            def child():
+                look_around()
+                run_a_loop()
+                look_around()
+                async def main():
+                    assert await aio_as_trio(asyncio.sleep)(0.001, 5) == 5
+                    return await trio_part()
+                assert run(main) == 7
+                look_around()
+                with new_event_loop() as loop:
+                    assert loop.run_task(trio_part) == 7
+                look_around()
+                return 7
+
+            async def fork():
+                here = sniffio.current_async_library()
+                task = lowlevel.current_task()
+                print(in_child(child))
+                assert lowlevel.current_task() is task
+                assert lowlevel.in_trio_run()
+                assert sniffio.current_async_library() == here
+            """
+            )
+            + WHERE_A_FORK_IS[where]
+        )
+        == "7\n"
+    )
+
+
+def test_a_child_that_goes_on_in_the_run_is_in_it_again():
+    pytest.importorskip("sniffio")
+    assert (
+        on_ours(
+            FORK
+            + textwrap.dedent(
+                """
+            async def fork():
+                task = lowlevel.current_task()
+                sys.stdout.flush()
+                pid = os.fork()
+                if pid == 0:
+                    look_around()
+                    await trio.sleep(0.001)
+                    assert lowlevel.current_task() is task
+                    assert sniffio.current_async_library() == "trio"
+                    os._exit(7)
+                print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+
+            trio.run(fork)
+            """
+            )
+        )
+        == "7\n"
+    )
+
+
+def test_a_child_unwinds_managers_that_cross():
+    assert (
+        on_ours(
+            """
+            from contextlib import asynccontextmanager
+            from trio_asyncio_c import aio_as_trio, run, trio
+
+            @asynccontextmanager
+            async def manager():
+                try:
+                    yield
+                finally:
+                    await asyncio.sleep(0)
+                    print(os.getpid() == parent, flush=True)
+
+            async def main():
+                sys.stdout.flush()
+                async with aio_as_trio(manager()):
+                    pid = os.fork()
+                    if pid == 0:
+                        sys.exit(3)
+                    print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+
+            parent = os.getpid()
+            try:
+                run(main)
+            except* SystemExit as group:
+                os._exit(3)
+            """
+        )
+        == "False\n3\nTrue\n"
+    )
+
+
 def test_a_fork_in_open_loop():
     assert (
         on_ours(
