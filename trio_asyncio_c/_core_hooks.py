@@ -14,7 +14,7 @@ import threading
 import warnings
 from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from . import _core, _sniffio, _util
 from ._clock import SystemClock
@@ -241,6 +241,16 @@ def foreign_yield(message: object) -> TypeError:
     return error
 
 
+def __aexit__(error: BaseException) -> NoReturn:
+    """Raise what leaves a nursery, for its traceback to show that it did."""
+    context = error.__context__
+    try:
+        raise error
+    finally:
+        error.__context__ = context
+        del error, context  # or they would wait for the collector, with this frame
+
+
 def warn_nonstrict(what: str, stacklevel: int = 2) -> None:
     """Warn of strict_exception_groups=False."""
     warnings.warn(
@@ -263,6 +273,7 @@ _core._set_hooks(
     new_thread=new_thread,
     run_in_thread=run_in_thread,
     raise_error=raise_error,
+    raise_in_aexit=__aexit__,
     run_sync_soon_task=run_sync_soon_task,
     collapse_group=collapse_group,
     iter_await_frames=iter_await_frames,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import traceback
 import weakref
 
 import pytest
@@ -762,3 +764,67 @@ def test_a_child_woken_with_an_error_fails_the_nursery():
 
     with pytest.RaisesGroup(KeyError):
         run(main)
+
+
+class LeavingError(Exception):
+    """Of a class in Python, which has weak references."""
+
+
+def leave_by_body():
+    raise LeavingError
+
+
+async def leave_by_child():
+    raise LeavingError
+
+
+async def leave_nested():
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(leave_by_child)
+        await trio.sleep_forever()
+
+
+@pytest.mark.parametrize("how", ["body", "child", "nested", "start"])
+def test_a_group_s_traceback_ends_where_it_left_the_nursery(how):
+    async def main():
+        async with trio.open_nursery() as nursery:
+            if how == "body":
+                leave_by_body()
+            elif how == "start":
+                await nursery.start(leave_nested)
+            nursery.start_soon(leave_by_child if how == "child" else leave_nested)
+
+    with pytest.raises(ExceptionGroup) as caught:
+        run(main)
+    names = [entry.name for entry in traceback.extract_tb(caught.value.__traceback__)]
+    assert names[-2:] == ["main", "__aexit__"]
+
+
+def test_the_frame_of_a_nursery_s_end_changes_no_context():
+    async def main():
+        try:
+            raise KeyError("outer")
+        except KeyError:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(leave_by_child)
+
+    with pytest.raises(ExceptionGroup) as caught:
+        run(main)
+    assert caught.value.__context__ is None  # as in Trio
+    assert caught.value.exceptions[0].__context__ is None
+
+
+def test_a_group_is_freed_without_the_collector():
+    async def main():
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(leave_by_child)
+        except ExceptionGroup as group:
+            return weakref.ref(group.exceptions[0])
+
+    gc.collect()
+    gc.disable()
+    try:
+        assert run(main)() is None
+    finally:
+        gc.enable()
