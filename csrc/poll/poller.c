@@ -51,6 +51,8 @@ poller_on_timer(struct ev_loop *loop, ev_timer *timer, int revents)
     /* Nothing to do: the wait has ended. */
 }
 
+/* libev goes through what is pending from the last to the first, so what the
+ * watches do waits until it is through. */
 static void
 poller_on_io(struct ev_loop *loop, ev_io *io, int revents)
 {
@@ -58,16 +60,31 @@ poller_on_io(struct ev_loop *loop, ev_io *io, int revents)
         (struct tac_watch *)((char *)io - offsetof(struct tac_watch, io));
     struct tac_poller *poller = tac_watch_poller(watch);
     poller->events++;
-    if (!ev_is_active(io)) {
-        tac_list_unlink(&watch->node);
+    watch->revents = revents;
+    tac_list_unlink(&watch->node);
+    tac_list_append(&poller->fired, &watch->node);
+}
+
+/* What one does may disarm others, which takes them out of the list. */
+static void
+poller_call_fired(struct tac_poller *poller)
+{
+    struct tac_list *node;
+    while ((node = tac_list_pop_back(&poller->fired)) != NULL) {
+        struct tac_watch *watch = tac_list_entry(node, struct tac_watch, node);
+        if (ev_is_active(&watch->io)) {
+            tac_list_append(&poller->armed, node);
+        }
+        /* On EV_ERROR libev has stopped the watcher; fd_kill is what feeds
+         * it, and the kernel's own answer was EBADF in all cases but a lost
+         * one. */
+        if (watch->revents & EV_ERROR) {
+            watch->ready(watch, 0, EBADF);
+            continue;
+        }
+        watch->ready(
+            watch, watch->revents & (TAC_WATCH_READ | TAC_WATCH_WRITE), 0);
     }
-    /* On EV_ERROR libev has stopped the watcher; fd_kill is what feeds it,
-     * and the kernel's own answer was EBADF in all cases but a lost one. */
-    if (revents & EV_ERROR) {
-        watch->ready(watch, 0, EBADF);
-        return;
-    }
-    watch->ready(watch, revents & (TAC_WATCH_READ | TAC_WATCH_WRITE), 0);
 }
 
 /* Somebody wrote bytes only to end the wait. */
@@ -88,6 +105,7 @@ tac_poller_open(struct tac_poller *poller)
     poller->forked = false;
     poller->events = 0;
     tac_list_init(&poller->armed);
+    tac_list_init(&poller->fired);
     poller->changed = NULL;
     poller->changed_len = poller->changed_capacity = 0;
     poller->loop = ev_loop_new(EVFLAG_AUTO | EVFLAG_NOENV);
@@ -249,6 +267,7 @@ tac_poller_poll(struct tac_poller *poller, double timeout_s)
     else {
         ev_run(poller->loop, EVRUN_NOWAIT);
     }
+    poller_call_fired(poller);
 }
 
 void

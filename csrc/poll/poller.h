@@ -34,6 +34,7 @@ struct tac_poller {
     struct ev_loop *helper; /* owned: with `embed`, tells the backend's fd */
     ev_embed embed;
     struct tac_list armed;  /* of tac_watch.node */
+    struct tac_list fired;  /* of the same, within a poll: last one first */
     int *changed;           /* owned: fds armed or disarmed since a poll */
     int changed_len;
     int changed_capacity;
@@ -54,7 +55,9 @@ typedef void (*tac_watch_fn)(struct tac_watch *watch, int events, int error);
 struct tac_watch {
     ev_io io; /* its `data`: the poller, borrowed, which outlives its armed
                  watches */
-    struct tac_list node; /* in poller->armed while armed */
+    struct tac_list node; /* in poller->armed while armed, in poller->fired
+                             from its event to the end of the poll */
+    int revents;          /* libev's, while in poller->fired */
     tac_watch_fn ready;
 };
 
@@ -80,7 +83,8 @@ void tac_poller_after_fork(struct tac_poller *poller);
 #define TAC_POLLER_LONG_S 86400.
 
 /* Wait at most `timeout_s` seconds (0: only look) and call the functions of
- * the ready watches.  Afterwards `poller->events` counts them.  A signal or
+ * the ready watches, in the order in which the kernel tells of them, which
+ * for epoll is that in which they became ready.  Afterwards `poller->events` counts them.  A signal or
  * tac_poller_wake ends the wait early. */
 void tac_poller_poll(struct tac_poller *poller, double timeout_s);
 

@@ -418,3 +418,50 @@ def test_a_bool_is_a_doubtful_descriptor(loop):
     ):
         loop.add_reader(True, print)
     loop.remove_reader(True)
+
+
+@pytest.mark.parametrize("make", [asyncio.SelectorEventLoop, EventLoop])
+def test_fds_run_in_the_order_in_which_they_became_ready(make):
+    """As the kernel tells of them, which is not as libev goes through them."""
+    order = [3, 1, 4, 0, 5, 2]
+    seen = []
+    loop = make()
+    pipes = [os.pipe() for _ in order]
+
+    def read(number):
+        os.read(pipes[number][0], 1)
+        seen.append(number)
+
+    for number, (reader, _) in enumerate(pipes):
+        loop.add_reader(reader, read, number)
+    run_briefly(loop)  # now the kernel knows them
+    for number in order:
+        os.write(pipes[number][1], b"x")
+    run_until(loop, lambda: len(seen) == len(order))
+    for reader, writer in pipes:
+        loop.remove_reader(reader)
+        os.close(reader)
+        os.close(writer)
+    loop.close()
+    assert seen == order
+
+
+def test_a_reader_that_removes_those_that_are_ready_too(loop):
+    """Of many that one poll has found, the first to run ends all others."""
+    seen = []
+    pipes = [os.pipe() for _ in range(6)]
+
+    def read(number):
+        seen.append(number)
+        for reader, _ in pipes:
+            loop.remove_reader(reader)
+
+    for number, (reader, writer) in enumerate(pipes):
+        loop.add_reader(reader, read, number)
+        os.write(writer, b"x")
+    run_until(loop, lambda: seen)
+    run_briefly(loop)
+    for reader, writer in pipes:
+        os.close(reader)
+        os.close(writer)
+    assert len(seen) == 1
