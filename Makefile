@@ -26,14 +26,15 @@ RUN := $(VENV)/bin/python
 VARIANT_TESTS = $(PYTEST_ARGS) $(foreach test,$(TESTS),$(abspath .)/$(test))
 
 .PHONY: help build prepare demo test test-real debug sanitize coverage compat-cpython \
-	compat-trio compat-trio-asyncio compat-libraries compat-nest-asyncio compat-quattro bench clean \
-	distclean
+	compat-trio compat-trio-asyncio compat-libraries compat-nest-asyncio compat-tornado \
+	compat-quattro bench clean distclean
 .NOTPARALLEL:
 
 help:
 	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
 	@echo 'Also: build test-real debug sanitize coverage compat-cpython compat-trio'
-	@echo 'compat-trio-asyncio compat-libraries compat-nest-asyncio compat-quattro bench clean distclean (CONTRIBUTING.rst)'
+	@echo 'compat-trio-asyncio compat-libraries compat-nest-asyncio compat-tornado'
+	@echo 'compat-quattro bench clean distclean (CONTRIBUTING.rst)'
 
 prepare:
 	@tools/bootstrap.sh $(PYTHON)
@@ -92,6 +93,9 @@ compat-quattro: build
 
 compat-nest-asyncio: build
 	$(RUN) -m compat_tests.nest_asyncio_own $(COMPAT_ARGS)
+
+compat-tornado: build
+	$(RUN) -m compat_tests.tornado_own $(COMPAT_ARGS)
 
 bench: build
 	@tools/venv.sh $(PYTHON) $(VENV) bench
