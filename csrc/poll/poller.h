@@ -84,8 +84,8 @@ void tac_poller_after_fork(struct tac_poller *poller);
 
 /* Wait at most `timeout_s` seconds (0: only look) and call the functions of
  * the ready watches, in the order in which the kernel tells of them, which
- * for epoll is that in which they became ready.  Afterwards `poller->events` counts them.  A signal or
- * tac_poller_wake ends the wait early. */
+ * for epoll is that in which they became ready.  Afterwards `poller->events`
+ * counts them.  A signal or tac_poller_wake ends the wait early. */
 void tac_poller_poll(struct tac_poller *poller, double timeout_s);
 
 /* End the current or next wait of the poller's thread. */
