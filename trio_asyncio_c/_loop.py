@@ -140,6 +140,9 @@ class EventLoop(_core.LoopCore, asyncio.SelectorEventLoop):
     # Whether its end waits for jobs in Trio's threads, or leaves them to themselves.
     _waits_for_jobs = False
 
+    # The Trio task that waits for its end.
+    _left_by: _core.Task | None = None
+
     # As slots, so that the instance's dict is not even made unless somebody sets
     # an attribute of their own: every lookup of call_soon would search it first.
     __slots__ = (

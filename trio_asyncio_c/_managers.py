@@ -16,12 +16,13 @@ meanwhile, the body is, in its own flavour's way, and waited for.
 from __future__ import annotations
 
 import asyncio
+import warnings
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from . import _core, _crossing
 from ._cancel_reason import cancel_reason
-from ._exceptions import Abort, Cancelled
+from ._exceptions import Abort, BrokenResourceError, Cancelled
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,6 +41,15 @@ def _split_cancelled(
     return (error, None) if isinstance(error, Cancelled) else (None, error)
 
 
+def _warn_of_abandoned(manager: Any, how: str) -> None:
+    warnings.warn(
+        f"{manager!r} was entered by {how}(), and never left",
+        ResourceWarning,
+        stacklevel=2,
+        source=manager,
+    )
+
+
 class AsyncioEntry(_core.AioEntry):
     """One use of an asyncio-flavoured manager by a Trio task; a class in C is what the
     two tasks wait for."""
@@ -55,6 +65,12 @@ class AsyncioEntry(_core.AioEntry):
         try:
             async with self._manager as value:
                 await self._inside(value)
+                if self._watch is not None:
+                    self._watch.unpark_all()
+                if self._abandoned:
+                    _warn_of_abandoned(self._manager, "aio_as_trio")
+                    assert self._cancelled is not None
+                    raise self._cancelled
                 if self._outcome is not None:
                     raise self._outcome
         except (SystemExit, KeyboardInterrupt) as error:
@@ -69,7 +85,34 @@ class AsyncioEntry(_core.AioEntry):
         _crossing.close_unused(self._manager)
 
     def _cancel_body(self) -> None:
+        """The Task was cancelled, whose manager the body is in."""
+        if self._is_abandoned():
+            self._abandon()
+            return
         self._scope.cancel(reason="the asyncio Task of a context manager was cancelled")
+        if self._watch is None:
+            self._watch = _core.ParkingLot()
+            self._loop.run_trio_task(self._watch_owner, self._watch)
+
+    def _is_abandoned(self) -> bool:
+        """Whether the owner can leave the manager no more: it has ended, or waits
+        for the end of the loop."""
+        return self._owner._runner is None or self._loop._left_by is self._owner
+
+    async def _watch_owner(self, lot: _core.ParkingLot) -> None:
+        """Be a Trio task that waits for the owner's end, lest the manager's Task does
+        for ever."""
+        if self._is_left:
+            return
+        try:
+            _core.add_parking_lot_breaker(self._owner, lot)
+            with _core.CancelScope(shield=True):
+                await lot.park()
+        except BrokenResourceError:
+            if not self._is_left:
+                self._abandon()
+        else:
+            _core.remove_parking_lot_breaker(self._owner, lot)
 
     # In the Trio task
 
@@ -154,6 +197,7 @@ class TrioEntry:
         self._body_cancelled = False
         self._cancelled_body = False
         self._cancels_then: int | None = None
+        self._abandoned = False
         self._outcome: BaseException | None = None
         self._parked: _core.Task | None = None
         self._raise_cancel: Callable[[], Any] | None = None
@@ -180,17 +224,32 @@ class TrioEntry:
 
     async def _wait_for_body(self, task: _core.Task) -> None:
         self._parked = task
-        await _core.wait_task_rescheduled(self._abort)
+        try:
+            await _core.wait_task_rescheduled(self._abort)
+            if self._abandoned and self._raise_cancel is not None:
+                self._raise_cancel()
+        finally:
+            if self._abandoned:
+                _warn_of_abandoned(self._manager, "trio_as_aio")
         if self._body_cancelled and self._raise_cancel is not None:
             self._raise_cancel()
 
     def _abort(self, raise_cancel: Callable[[], Any]) -> Abort:
         if self.owner is not None and self.owner.done():
+            self._abandoned = True
             return Abort.SUCCEEDED  # without having left: nobody will
         self._raise_cancel = raise_cancel
+        if self.owner is not None:
+            self.owner.add_done_callback(self._owner_ended)
         if self._body_begun and not self._body_over:
             self._cancel_body()
         return Abort.FAILED
+
+    def _owner_ended(self, owner: asyncio.Task[Any]) -> None:
+        if not self._body_over:
+            self._body_over = self._abandoned = True
+            assert self._parked is not None
+            _core.reschedule(self._parked)
 
     def _cancel_body(self) -> None:
         owner = self.owner
@@ -207,11 +266,17 @@ class TrioEntry:
 
     def set_result(self, value: object) -> None:
         self._ended = True
-        self._waited.set_result(value)
+        if self._waited is not None:
+            self._waited.set_result(value)
 
     def set_exception(self, error: BaseException) -> None:
         self._ended = True
-        self._waited.set_exception(error)
+        if self._waited is not None:
+            self._waited.set_exception(error)
+            return
+        self._loop.call_exception_handler(
+            {"message": "a context manager that nobody left", "exception": error}
+        )
 
     def _call_cancelled(self) -> None:
         self._ended = True

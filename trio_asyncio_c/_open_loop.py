@@ -56,6 +56,7 @@ class TrioEventLoop(EventLoop):
 
     __slots__ = (
         "_jobs",
+        "_left_by",
         "_nurseries",
         "_stop_asked",
         "_stop_waiters",
@@ -77,6 +78,7 @@ class TrioEventLoop(EventLoop):
         self._stop_waiters: list[Event] = []
         self._stop_asked = False
         self._unwinding = False
+        self._left_by = None
         super().__init__()
         self._default_executor = TrioExecutor()
         self._thread_id = threading.get_ident()
@@ -423,6 +425,7 @@ class _Keeper:
         task's next checkpoint, shielded or not, and would leave the end half done.
         """
         if self._loop is not None:
+            self._loop._left_by = self._errors.parent_task
             self._errors.start_soon(self._end, name="<end of an asyncio event loop>")
 
 

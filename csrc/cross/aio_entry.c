@@ -30,12 +30,14 @@ typedef struct TacAioEntry {
     TacTrap *trap;       /* owned: where the Trio task waits, or NULL */
     PyObject *wakeup;    /* owned: wakes the Task up, with its context; NULL */
     PyObject *context;   /* where it does not wait for the body's end */
+    PyObject *watch;     /* owned: a ParkingLot for the owner's end, or NULL */
     PyObject *holder;    /* owned till it is in the list */
     struct TacAioEntry **slot; /* of the holder */
     struct TacAioEntry *next;  /* owned: the one before in that list */
     enum aio_entry_life life;
     bool blocking;  /* asyncio's mark of a Future that is awaited */
     bool begun;     /* the Task's first step has run */
+    bool abandoned; /* nobody will leave the manager */
     bool task_over;
 } TacAioEntry;
 
@@ -488,6 +490,24 @@ aio_entry_cancel(TacAioEntry *entry, PyObject *const *args, Py_ssize_t nargs,
                                      entry->loop->state->str_cancel, message);
 }
 
+/* The owner is in no state to leave the manager: its Task does so by itself,
+ * with the cancel that it was told of. */
+static PyObject *
+aio_entry_abandon(TacAioEntry *entry, PyObject *noargs)
+{
+    entry->abandoned = true;
+    if (aio_entry_end_body(entry) < 0) {
+        return NULL;
+    }
+    Py_RETURN_NONE;
+}
+
+static PyObject *
+aio_entry_get_is_left(TacAioEntry *entry, void *closure)
+{
+    return PyBool_FromLong(entry->life == AIO_ENTRY_LEAVING);
+}
+
 /* As the Trio task's Future ----------------------------------------------- */
 
 static PyObject *
@@ -555,6 +575,7 @@ aio_entry_tp_traverse(TacAioEntry *entry, visitproc visit, void *arg)
     Py_VISIT((PyObject *)entry->trap);
     Py_VISIT(entry->wakeup);
     Py_VISIT(entry->context);
+    Py_VISIT(entry->watch);
     Py_VISIT(entry->holder);
     Py_VISIT((PyObject *)entry->next);
     return 0;
@@ -573,6 +594,7 @@ aio_entry_tp_clear(TacAioEntry *entry)
     Py_CLEAR(entry->trap);
     Py_CLEAR(entry->wakeup);
     Py_CLEAR(entry->context);
+    Py_CLEAR(entry->watch);
     Py_CLEAR(entry->holder);
     tac_aio_entries_clear(&entry->next);
     return 0;
@@ -601,6 +623,9 @@ static PyMethodDef aio_entry_methods[] = {
      "_leave($self, outcome, /)\n--\n\n"
      "Have the manager left with the body's error, or None; await whether\n"
      "nothing is to be raised."},
+    {"_abandon", (PyCFunction)aio_entry_abandon, METH_NOARGS,
+     "_abandon($self, /)\n--\n\n"
+     "Have the manager left by its Task, for nobody else will."},
     {"get_loop", (PyCFunction)aio_entry_get_loop, METH_NOARGS,
      "get_loop($self, /)\n--\n\nAs of a Future."},
     {"add_done_callback", FAST(aio_entry_add_done_callback),
@@ -619,7 +644,11 @@ static PyMethodDef aio_entry_methods[] = {
 #undef FAST
 
 static PyMemberDef aio_entry_members[] = {
+    {"_loop", T_OBJECT, offsetof(TacAioEntry, loop), READONLY, NULL},
     {"_manager", T_OBJECT, offsetof(TacAioEntry, manager), READONLY, NULL},
+    {"_owner", T_OBJECT, offsetof(TacAioEntry, owner), READONLY, NULL},
+    {"_watch", T_OBJECT, offsetof(TacAioEntry, watch), 0, NULL},
+    {"_abandoned", T_BOOL, offsetof(TacAioEntry, abandoned), READONLY, NULL},
     {"_scope", T_OBJECT, offsetof(TacAioEntry, scope), READONLY, NULL},
     {"_outcome", T_OBJECT, offsetof(TacAioEntry, outcome), READONLY, NULL},
     {"_cancelled", T_OBJECT, offsetof(TacAioEntry, cancelled), READONLY,
@@ -627,6 +656,11 @@ static PyMemberDef aio_entry_members[] = {
     {"_begun", T_BOOL, offsetof(TacAioEntry, begun), 0, NULL},
     {"_asyncio_future_blocking", T_BOOL, offsetof(TacAioEntry, blocking), 0,
      NULL},
+    {NULL},
+};
+
+static PyGetSetDef aio_entry_getset[] = {
+    {"_is_left", (getter)aio_entry_get_is_left, NULL, NULL, NULL},
     {NULL},
 };
 
@@ -642,6 +676,7 @@ static PyType_Slot aio_entry_slots[] = {
     {Py_tp_dealloc, aio_entry_tp_dealloc},
     {Py_tp_methods, aio_entry_methods},
     {Py_tp_members, aio_entry_members},
+    {Py_tp_getset, aio_entry_getset},
     {0, NULL},
 };
 

@@ -338,9 +338,13 @@ def test_a_trio_manager_that_nobody_leaves():
             await run_asyncio(enter)
             assert manager.inside == 1
 
-    run(main)
+    with pytest.warns(ResourceWarning, match="TurnsManager.* and never left"):
+        run(main)
     assert manager.inside == 0
-    with asyncio.Runner(loop_factory=new_event_loop) as runner:
+    with (
+        pytest.warns(ResourceWarning, match="TurnsManager.* and never left"),
+        asyncio.Runner(loop_factory=new_event_loop) as runner,
+    ):
         runner.run(enter())
         assert manager.inside == 1
     assert manager.inside == 0
