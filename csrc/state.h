@@ -73,7 +73,7 @@ struct tac_spare {
     X(_server_side) X(_call) X(run_asyncio) X(run_trio) X(__doc__)          \
     X(_get_running_loop) X(trio) X(asyncio) X(get_coro) X(cr_suspended)     \
     X(_must_cancel) X(_fut_waiter) X(cancelling) X(uncancel)                \
-    X(_task_done) X(_task_failed) X(exception)
+    X(_task_done) X(_task_failed) X(exception) X(_cancel_requested)
 
 /* X(name): classes of trio_asyncio_c._exceptions, state->exc_<name>. */
 #define TAC_EXCEPTIONS(X)                                                 \

@@ -72,6 +72,7 @@ typedef struct TacScoped {
                         not, that is a Trio caller's, and counts once: */
     bool birth_due;  /* the caller has been cancelled, and it was not told */
     bool retry_due;
+    bool warned;      /* of it, in the episode */
     bool has_stepped; /* its coroutine was begun */
 } TacScoped;
 
