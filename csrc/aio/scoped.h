@@ -108,7 +108,7 @@ void tac_scoped_check_soon(TacScoped *scoped);
 int tac_scoped_check(TacScoped *scoped);
 
 /* Look at all that ask for it, and after a callback (NULL: none has run) at
- * the Task whose step it was.  As tac_scoped_check. */
+ * the Task whose step it was, if the object of that method is one.  As tac_scoped_check. */
 int tac_scoped_check_all(struct TacLoop *loop, PyObject *stepped);
 
 static inline bool

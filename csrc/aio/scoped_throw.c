@@ -390,8 +390,8 @@ scoped_view_is_blocked(const struct scoped_view *view)
     return !view->running && !view->woken && !view->cancel_waits;
 }
 
-/* The raised exception, which is none of the Task's: somebody else's class does
- * not do as asyncio's.  0, or -1 with one that ends the run. */
+/* The raised exception, which is none of the Task's: somebody else's class
+ * does not do as asyncio's.  0, or -1 with one that ends the run. */
 static int
 scoped_report(PyObject *task)
 {
@@ -438,7 +438,7 @@ tac_scoped_check(TacScoped *scoped)
     return rc;
 }
 
-/* A Task has made a step. */
+/* What may be a Task has made a step. */
 static int
 scoped_check_stepped(TacLoop *loop, PyObject *task)
 {

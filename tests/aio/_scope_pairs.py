@@ -21,7 +21,7 @@ from __future__ import annotations
 import asyncio
 import sys
 
-from trio_asyncio_c import CancelScope, fail_after, move_on_after
+from trio_asyncio_c import CancelScope, TaskGroup, fail_after, move_on_after, trio
 
 from ._scoped import WAYS
 
@@ -542,6 +542,140 @@ async def scope_in_task_in_scope(stage):
 
     with stage.scope:
         await asyncio.create_task(child())
+
+
+# ---- our TaskGroup ----
+
+
+@row(19, {**GROUP, **CLEANUP_AWAITS})
+async def group_in_scope(stage):
+    async def child():
+        await plain_child()
+
+    with stage.scope:
+        async with TaskGroup() as group:
+            task = group.create_task(child())
+            await stage.block()
+    assert task.cancelled()
+
+
+@row(19, {**GROUP, **CLEANUP_AWAITS})
+async def group_at_its_end_in_scope(stage):
+    async def child():
+        if stage.causes == ["E"]:
+            raise RowError
+        try:
+            await plain_child()
+        except asyncio.CancelledError:
+            if stage.order != "":
+                await stage.clean_up()
+            raise
+
+    with stage.scope:
+        async with TaskGroup() as group:
+            group.create_task(child())
+            await asyncio.sleep(1)
+            if stage.causes != ["E"]:
+                stage.start()
+
+
+@row(20, {**GROUP, "S+O running": "O 1 caught"})
+async def scope_in_body_of_group(stage):
+    async with TaskGroup() as group:
+        child = group.create_task(asyncio.sleep(1, "value"))
+        with stage.scope:
+            await stage.block()
+        assert await child == "value"
+
+
+@row(
+    20,
+    GROUP,
+    [column for column in CAUSES if "running" not in column],
+    O="none 0",
+    **{column: "none 0" for column in CAUSES if "+" in column},
+)
+async def scope_in_child_of_group(stage):
+    log = []
+
+    async def child():
+        stage.host = asyncio.current_task()
+        with stage.scope:
+            await stage.block()
+        log.append("ended")
+
+    async with TaskGroup() as group:
+        task = group.create_task(child())
+        group.create_task(asyncio.sleep(1))
+    assert task.cancelled() == ("O" in stage.causes)
+    assert log == ([] if task.cancelled() else ["ended"])
+
+
+@row(20, GROUP, ("E",))
+async def scope_beside_a_failing_child_of_group(stage):
+    """The group's scope is cancelled, which is further out: the other's has caught
+    nothing."""
+
+    async def fail():
+        await asyncio.sleep(1)
+        raise RowError
+
+    async with TaskGroup() as group:
+        group.create_task(fail())
+        with stage.scope:
+            await plain_child()
+    raise AssertionError("the group has ended without an error")
+
+
+GROUP_IN_TIME = {
+    "T": "TimeoutError 0",
+    "S+T together": "TimeoutError 0",
+    "S+T turn": "TimeoutError 0",
+    "T+S together": "TimeoutError 0",
+    "T+S turn": "TimeoutError 0",
+}
+
+
+@row(
+    21,
+    {**GROUP, **CLEANUP_AWAITS, **GROUP_IN_TIME},
+    WITH_TIME,
+)
+async def group_in_timeout(stage):
+    """The scope is the group's own."""
+    async with stage.timeout():
+        async with TaskGroup() as group:
+            stage.scope = group.cancel_scope
+            group.create_task(plain_child())
+            await stage.block()
+
+
+# ---- Trio-flavoured code ----
+
+
+@row(25)
+async def run_trio_in_scope(stage):
+    async def work():
+        await trio.sleep(LONG_S)
+
+    with stage.scope:
+        await stage.block(lambda: stage.loop.run_trio(work))
+
+
+@row(25)
+async def run_trio_that_cleans_up_in_scope(stage):
+    async def work():
+        try:
+            await trio.sleep(LONG_S)
+        finally:
+            with CancelScope(shield=True):
+                await trio.sleep(1)
+
+    with stage.scope:
+        await stage.block(lambda: stage.loop.run_trio(work))
+
+
+# ---- scopes of others ----
 
 
 # ---- running them ----
