@@ -25,7 +25,7 @@ from trio_asyncio_c import CancelScope, TaskGroup, fail_after, move_on_after, tr
 
 from ._scoped import WAYS
 
-__all__ = ["CAUSES", "ROWS", "cells", "expected", "measure"]
+__all__ = ["ROWS", "USUAL", "WITH_TIME", "cells", "expected", "measure", "play"]
 
 LONG_S = 1000
 
@@ -673,9 +673,6 @@ async def run_trio_that_cleans_up_in_scope(stage):
 
     with stage.scope:
         await stage.block(lambda: stage.loop.run_trio(work))
-
-
-# ---- scopes of others ----
 
 
 # ---- running them ----
