@@ -7,13 +7,14 @@ The rules are in csrc/aio/scoped.h.
 from __future__ import annotations
 
 import asyncio
-import io
 import logging
+import traceback
 import weakref
 from asyncio import CancelledError
 from typing import TYPE_CHECKING, Any
 
 from . import _core
+from ._core_hooks import iter_await_frames
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -24,6 +25,9 @@ _logger = logging.getLogger("asyncio")
 
 # How many exceptions are looked at that one was raised in, at most.
 _CHAIN_LIMIT = 64
+
+# Of how many Tasks, each of which waits for the next, a warning shows the stacks.
+_TASKS_SHOWN = 8
 
 # What csrc/aio/scoped_catch.c has found by counting.
 _OURS, _OTHERS, _BY_CHAIN = range(3)
@@ -144,16 +148,28 @@ def end_cancel(
     return rest, caught is not None
 
 
+def _wait_chain(task: asyncio.Task[Any]) -> Iterator[str]:
+    """Yield the lines of a Task's stack, of that of the Task it waits for, and so on."""
+    for _ in range(_TASKS_SHOWN):
+        coro = task.get_coro()
+        yield from traceback.StackSummary.extract(iter_await_frames(coro)).format()
+        waiter = getattr(task, "_fut_waiter", None)
+        if waiter is None:
+            return
+        yield f"  waits for {waiter!r}\n"
+        if not hasattr(waiter, "get_coro"):
+            return
+        task = waiter
+
+
 def log_refusal(task: asyncio.Task[Any], scope: _core.CancelScope) -> None:
     """Warn of a Task that goes on in spite of its cancel."""
-    where = io.StringIO()
-    task.print_stack(file=where)
     _logger.warning(
         "%r goes on although %r, which it is in, is cancelled: "
         "it will be cancelled again, less and less often\n%s",
         task,
         scope,
-        where.getvalue().rstrip(),
+        "".join(_wait_chain(task)).rstrip(),
     )
 
 

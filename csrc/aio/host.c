@@ -256,23 +256,31 @@ host_watch_item(TacLoop *loop, const struct tac_ring_item *item)
 
 /* The batch --------------------------------------------------------------- */
 
-/* The asyncio Task whose step an item is.  Returns: new ref, or NULL, no
- * exception set. */
+/* Whose method an item calls.  Returns: new ref, or NULL, no exception set. */
+static PyObject *
+host_item_self(const struct tac_ring_item *item)
+{
+    PyObject *callback = item->object;
+    if (item->kind == TAC_RING_HANDLE) { /* debug mode, Tasks in Python */
+        callback = ((TacHandle *)callback)->callback;
+    }
+    PyObject *self = callback == NULL
+                         ? NULL
+                         : PyObject_GetAttrString(callback, "__self__");
+    if (self == NULL) {
+        PyErr_Clear();
+    }
+    return self;
+}
+
+/* The asyncio Task whose step an item is.  Returns: as above. */
 static PyObject *
 host_item_task(TacLoop *loop, const struct tac_ring_item *item)
 {
-    PyObject *callback = item->object;
-    if (item->kind == TAC_RING_HANDLE) { /* debug mode */
-        callback = ((TacHandle *)callback)->callback;
-    }
-    PyObject *task = callback == NULL
-                         ? NULL
-                         : PyObject_GetAttrString(callback, "__self__");
-    if (task == NULL) {
-        PyErr_Clear();
-    }
-    else if (loop->state->aio_task_type == NULL
-             || !PyObject_TypeCheck(task, loop->state->aio_task_type))
+    PyObject *task = host_item_self(item);
+    if (task != NULL
+        && (loop->state->aio_task_type == NULL
+            || !PyObject_TypeCheck(task, loop->state->aio_task_type)))
     {
         Py_CLEAR(task); /* some other builtin or bound method */
     }
@@ -334,9 +342,9 @@ host_raise(TacLoop *loop, const struct tac_ring_item *item)
 static int
 host_check_scopes(TacLoop *loop, const struct tac_ring_item *item)
 {
-    PyObject *task = host_item_task(loop, item);
-    int rc = tac_scoped_check_all(loop, task);
-    Py_XDECREF(task);
+    PyObject *self = host_item_self(item);
+    int rc = tac_scoped_check_all(loop, self);
+    Py_XDECREF(self);
     return rc;
 }
 

@@ -72,6 +72,7 @@ typedef struct TacScoped {
                         not, that is a Trio caller's, and counts once: */
     bool birth_due;  /* the caller has been cancelled, and it was not told */
     bool retry_due;
+    bool warned;      /* of it, in the episode */
     bool has_stepped; /* its coroutine was begun */
 } TacScoped;
 
@@ -107,7 +108,7 @@ void tac_scoped_check_soon(TacScoped *scoped);
 int tac_scoped_check(TacScoped *scoped);
 
 /* Look at all that ask for it, and after a callback (NULL: none has run) at
- * the Task whose step it was.  As tac_scoped_check. */
+ * the Task whose step it was, if the object of that method is one.  As tac_scoped_check. */
 int tac_scoped_check_all(struct TacLoop *loop, PyObject *stepped);
 
 static inline bool

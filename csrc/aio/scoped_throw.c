@@ -1,4 +1,4 @@
-/* aio/scoped_throw.c - asyncio Tasks in cancel scopes: when a cancel is thrown.
+/* aio/scoped_throw.c - asyncio Tasks in cancel scopes: throwing a cancel.
  *
  * At each block once, as long as a scope that it is in is cancelled: that is
  * Trio's level-triggered cancellation by means of asyncio's edges.  A Task
@@ -201,6 +201,7 @@ tac_scoped_end_episode(TacScoped *scoped)
     scoped->retries = 0;
     scoped->thrown_at = 0;
     scoped->retry_due = false;
+    scoped->warned = false;
     if (scoped->base.runner != NULL) {
         tac_timer_disarm(scoped->base.runner, &scoped->retry);
     }
@@ -306,7 +307,9 @@ scoped_throw_now(TacScoped *scoped, struct scoped_view *view,
     else {
         scoped->retries = 0;
     }
-    bool warn = again ? scoped->retries == 2 : scoped->thrown == FREE_THROWS;
+    bool warn = scoped->retries == 2 || scoped->thrown >= FREE_THROWS;
+    warn = warn && !scoped->warned;
+    scoped->warned |= warn;
     scoped->thrown_s = now_s;
     if ((warn && scoped_warn(scoped, view->task, catcher) < 0)
         || scoped_throw(scoped, view->task, catcher) < 0)
@@ -320,6 +323,38 @@ scoped_throw_now(TacScoped *scoped, struct scoped_view *view,
     return scoped->loop == NULL ? 0 : scoped_arm_retry(scoped, view, now_s);
 }
 
+/* Others have cancelled what it waits for, a Task say, and that is not through
+ * yet: their cancel is still to come.  -1 with an exception. */
+static int
+scoped_wait_has_cancel(TacScoped *scoped, PyObject *waiter)
+{
+    TacState *state = scoped->state;
+    if (waiter == NULL) {
+        return 0;
+    }
+    int has = scoped_ask(waiter, state->str__cancel_requested, false, 0);
+    return has == 0 ? scoped_ask(waiter, state->str_cancelling, true, 0) : has;
+}
+
+/* Begin an episode; 1 if that is put off, till a cancel of others' has come
+ * that is on its way: ours would take its place. */
+static int
+scoped_begin_episode(TacScoped *scoped, struct scoped_view *view)
+{
+    int others = tac_scoped_others(scoped, view->task);
+    int coming =
+        others > 0 ? scoped_wait_has_cancel(scoped, view->waiter) : 0;
+    if (others < 0 || coming < 0) {
+        return -1;
+    }
+    if (coming && scoped->thrown_at != scoped->wait) {
+        scoped->thrown_at = scoped->wait;
+        return 1;
+    }
+    scoped->episode_others = others - coming;
+    return 0;
+}
+
 static int
 scoped_check_blocked(TacScoped *scoped, struct scoped_view *view,
                      TacScope *catcher, bool retry_due)
@@ -331,12 +366,11 @@ scoped_check_blocked(TacScoped *scoped, struct scoped_view *view,
     if (tac_loop_time(scoped->loop, &now_s) < 0) {
         return -1;
     }
-    if (scoped->episode_others < 0) {
-        int others = tac_scoped_others(scoped, view->task);
-        if (others < 0) {
-            return -1;
-        }
-        scoped->episode_others = others;
+    int put_off = scoped->episode_others < 0
+                      ? scoped_begin_episode(scoped, view)
+                      : 0;
+    if (put_off != 0) {
+        return put_off < 0 ? -1 : scoped_arm_retry(scoped, view, now_s);
     }
     double pause_s = scoped->thrown_at == scoped->wait
                          ? 0
@@ -356,7 +390,7 @@ scoped_view_is_blocked(const struct scoped_view *view)
     return !view->running && !view->woken && !view->cancel_waits;
 }
 
-/* The raised exception, which is none of the Task's: a class of somebody else's
+/* The raised exception, which is none of the Task's: somebody else's class
  * does not do as asyncio's.  0, or -1 with one that ends the run. */
 static int
 scoped_report(PyObject *task)
@@ -404,7 +438,7 @@ tac_scoped_check(TacScoped *scoped)
     return rc;
 }
 
-/* A Task has made a step. */
+/* What may be a Task has made a step. */
 static int
 scoped_check_stepped(TacLoop *loop, PyObject *task)
 {

@@ -236,6 +236,19 @@ static PyMethodDef trio_future_run_in_method = {
     "Do as run_trio, but in `context` and not in a copy of the caller's.",
 };
 
+/* As the Future of gather() has it. */
+static PyObject *
+trio_future_get_cancel_requested(PyObject *self, void *closure)
+{
+    return PyBool_FromLong(trio_future_of(self)->call.cancel_called);
+}
+
+static PyGetSetDef trio_future_getset[] = {
+    {"_cancel_requested", trio_future_get_cancel_requested, NULL,
+     "Whether cancel() was called."},
+    {NULL},
+};
+
 static PyMethodDef trio_future_run_method = {
     "run_trio", FAST(trio_future_run), METH_FASTCALL | METH_KEYWORDS,
     "run_trio($self, fn, /, *args, **kwargs)\n--\n\n"
@@ -262,6 +275,7 @@ static PyType_Slot trio_future_slots[] = {
     {Py_tp_clear, trio_future_tp_clear},
     {Py_tp_dealloc, trio_future_tp_dealloc},
     {Py_tp_methods, trio_future_methods},
+    {Py_tp_getset, trio_future_getset},
     {0, NULL},
 };
 

@@ -50,15 +50,8 @@ class Eager(InTask):
     factory = staticmethod(getattr(asyncio, "eager_task_factory", None))
 
 
-WAYS = [
-    InTask,
-    pytest.param(
-        Eager,
-        marks=pytest.mark.skipif(
-            sys.version_info < (3, 12), reason="eager tasks came with CPython 3.12"
-        ),
-    ),
-]
+# Eager tasks came with CPython 3.12.
+WAYS = [InTask, Eager] if sys.version_info >= (3, 12) else [InTask]
 ways = pytest.mark.parametrize("way", WAYS)
 
 
