@@ -180,16 +180,16 @@ class ScopeTask(asyncio.Future[_T]):
     def _take(self, done: asyncio.Future[_T]) -> None:
         """Have the result of what was run, and tell the scope."""
         scope, self._scope = self._scope, None
-        error = None
-        if done.cancelled():
+        error = None if done.cancelled() else done.exception()
+        if self.done():
+            pass  # somebody has set its result
+        elif done.cancelled():
             super().cancel(msg=getattr(done, "_cancel_message", None))
+        elif error is None:
+            self.set_result(done.result())
         else:
-            error = done.exception()
-            if error is None:
-                self.set_result(done.result())
-            else:
-                self.set_exception(error)
-                self._log_traceback = False  # the scope has it
+            self.set_exception(error)
+            self._log_traceback = False  # the scope has it
         if scope is not None:
             scope._task_ended(self, error)
 
@@ -252,6 +252,7 @@ class Scope(asyncio.Future[None]):
         self._stuck = False  # a task was given up
         self._timers: list[asyncio.TimerHandle] = []
         self._host: asyncio.Task[Any] | None = None  # in the block, or its end
+        self._entered = False
         self._in_body = False
         self._count = 0  # the host's cancelling() at the entry
         self._token: Token[Scope | None] | None = None
@@ -327,8 +328,6 @@ class Scope(asyncio.Future[None]):
             raise
         finally:
             _current.reset(token)
-        if self._ending:
-            self._limit_cancel([task])
         return task
 
     def __lshift__(self, awaitable: Awaitable[_T]) -> ScopeTask[_T]:
@@ -367,7 +366,7 @@ class Scope(asyncio.Future[None]):
         now = self.get_loop().time()
         tasks: dict[str, Any] = {}
         for task in self._pending:
-            inner = task.awaitable
+            inner = getattr(task, "awaitable", None)  # None in its first step
             if isinstance(inner, Scope):
                 tasks[repr(inner)] = inner.get_tasks()
             else:
@@ -446,19 +445,26 @@ class Scope(asyncio.Future[None]):
 
     def _end(self, error: BaseException | None, by_others: bool = False) -> None:
         """Cancel what is left, if anything."""
+        left = list(self._pending)
+        if left or self._in_body:  # first, for in another thread it raises
+            self.cancel_scope.cancel(None if error is None else repr(error))
         self._ending = True
         self._error = error
         self._by_others = by_others
-        left = [task for task in self._pending if not task.done()]
+        self._limit_cancel(left)
         for task in left:
             self.logger.debug("cancelling active %s from %s", task, self)
-        if left or self._in_body:
-            self.cancel_scope.cancel(None if error is None else repr(error))
-        for task in left:
             if not task._in_scope:
-                task._cancel_awaitable()
-        self._limit_cancel(left)
+                self._cancel_future(task)
         self._finish()
+
+    def _cancel_future(self, task: ScopeTask[Any]) -> None:
+        try:
+            task._cancel_awaitable()
+        except Exception as error:  # a class of somebody's
+            self.get_loop().call_exception_handler(
+                {"message": f"{task} cannot be cancelled", "exception": error}
+            )
 
     def _on_cancelled(self) -> None:
         """The cancel scope was cancelled, by whatever."""
@@ -553,17 +559,19 @@ class Scope(asyncio.Future[None]):
     # The block
 
     async def __aenter__(self) -> Scope:
-        if self._token is not None:
+        if self._entered:
             raise AssertionError("can only enter scope context once!")
+        host = asyncio.current_task()
+        if host is None:
+            raise RuntimeError("a Scope is entered by code in an asyncio Task")
         if self.done():
             self.cancel_scope = CancelScope()
             self.cancel_scope.cancel()
             self.cancel_scope.__enter__()
         else:
             self._watch.enter()
-        host = asyncio.current_task()
-        assert host is not None
-        self._host, self._in_body, self._count = host, True, host.cancelling()
+        self._entered = self._in_body = True
+        self._host, self._count = host, host.cancelling()
         self._token = _current.set(self)
         return self
 
@@ -580,9 +588,14 @@ class Scope(asyncio.Future[None]):
         try:
             cancel = await self._join(exc)
         finally:
-            assert self._token is not None
-            _current.reset(self._token)
+            self._reset_current()
         return self._leave(exc, cancel)
+
+    def _reset_current(self) -> None:
+        token, self._token = self._token, None
+        assert token is not None
+        with suppress(ValueError):  # left in another context than it was entered in
+            _current.reset(token)
 
     def __enter__(self) -> NoReturn:
         raise RuntimeError("a Scope is entered by 'async with', not by 'with'")
@@ -602,13 +615,21 @@ class Scope(asyncio.Future[None]):
             except CancelledError as error:
                 cancel = error
                 self._note(error)
-        # Cancels of scopes have done their work.
-        with CancelScope(shield=True):
-            while self._pending:
-                try:
-                    await self._tasks_gone()
-                except CancelledError as error:
-                    cancel = error
+        if self._pending:
+            # Cancels of scopes have done their work.
+            with CancelScope(shield=True):
+                cancel = await self._wait_through(cancel)
+        return cancel
+
+    async def _wait_through(
+        self, cancel: CancelledError | None
+    ) -> CancelledError | None:
+        """Wait for the tasks, whatever comes; return the last cancel."""
+        while self._pending:
+            try:
+                await self._tasks_gone()
+            except CancelledError as error:
+                cancel = error
         return cancel
 
     async def _wait_or_yield(self) -> None:
@@ -669,9 +690,7 @@ class Scope(asyncio.Future[None]):
     def _abandon(self, exc: GeneratorExit) -> None:
         """The block is closed, and cannot wait."""
         host, self._host = self._host, None
-        if self._token is not None:
-            with suppress(ValueError):  # closed in another context
-                _current.reset(self._token)
+        self._reset_current()
         if self.get_loop().is_closed():
             return
         if not self._ending:

@@ -7,6 +7,7 @@ import threading
 from asyncio import CancelledError
 
 import pytest
+import trio_asyncio_c
 from trio_asyncio_c import (
     CancelScope,
     Scope,
@@ -826,3 +827,130 @@ async def fail_slowly():
     finally:
         with CancelScope(shield=True):
             await asyncio.sleep(3)
+
+
+@in_tasks
+async def test_a_cancel_from_another_thread_changes_nothing():
+    scope, errors = Scope(), []
+    scope << asyncio.sleep(5)
+
+    def cancel():
+        try:
+            scope.cancel()
+        except RuntimeError as error:
+            errors.append(str(error))
+
+    thread = threading.Thread(target=cancel)
+    thread.start()
+    thread.join()
+    assert "not thread-safe" in errors[0]
+    scope.finalize()
+    await scope
+    assert now() == 5
+
+
+@in_tasks
+async def test_a_future_that_raises_when_it_is_cancelled():
+    class Bad(asyncio.Future):
+        def cancel(self, msg=None):
+            raise ValueError("bad class")
+
+    contexts, seen = [], []
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda loop, context: contexts.append(context))
+    bad = Bad()
+    async with Scope() as scope:
+        scope.spawn(bad, cancel_timeout=None)
+        scope << note_cancels(seen)
+        scope.cancel()
+        loop.call_later(5, bad.set_result, None)
+    (context,) = contexts
+    assert "cannot be cancelled" in context["message"] and len(seen) == 1
+    assert isinstance(context["exception"], ValueError) and now() == 5
+
+
+@in_tasks
+async def test_a_task_whose_result_somebody_has_set():
+    async with Scope() as scope:
+        task = scope << asyncio.sleep(5)
+        task.set_result("early")
+        assert await task == "early" and now() == 0
+    assert now() == 5
+
+
+@in_tasks
+async def test_left_in_another_task():
+    scope = Scope()
+
+    async def enter():
+        await scope.__aenter__()
+        scope << asyncio.sleep(1)
+
+    await asyncio.create_task(enter())
+    with pytest.raises(RuntimeError, match="Cancel scope stack corrupted"):
+        await scope.__aexit__(None, None, None)
+    assert is_clean() and current_effective_deadline() == INF
+
+
+@in_tasks
+async def test_a_task_that_ends_the_scope_in_its_first_step():
+    """Which with eager Tasks is before anybody has the task."""
+    seen = []
+
+    async def ends_it():
+        scope = Scope.get_current()
+        assert len(scope.get_tasks()) == 1
+        scope.cancel()
+        await note_cancels(seen)
+
+    async with Scope() as scope:
+        scope.spawn(ends_it(), cancel_timeout=5)
+        await note_cancels(seen)
+    assert len(seen) == 2 and is_clean()
+
+
+@in_tasks
+async def test_around_trio_flavoured_code():
+    cleaned = []
+
+    async def callee():
+        try:
+            await trio_asyncio_c.sleep_forever()
+        finally:
+            with CancelScope(shield=True):
+                await trio_asyncio_c.sleep(2)
+            cleaned.append(trio_asyncio_c.current_time())
+
+    loop = asyncio.get_running_loop()
+    deadlines = []
+
+    async def asks():
+        deadlines.append(current_effective_deadline())
+
+    async def waits():
+        await asyncio.sleep(0)
+        await loop.run_trio(asks)
+        await loop.run_trio(callee)
+
+    began = trio_asyncio_c.current_time()
+    with pytest.raises(TimeoutError):
+        async with Scope(timeout=1) as scope:
+            scope.spawn(waits(), cancel_timeout=None)
+            scope.spawn(loop.run_trio(callee), cancel_timeout=None)
+    assert cleaned == [began + 3] * 2 and deadlines == [began + 1] and is_clean()
+
+
+def test_trio_flavoured_code_has_no_block():
+    async def main():
+        async with trio_asyncio_c.open_loop() as loop:
+            made = []
+            await loop.run_asyncio(make, made)
+            with pytest.raises(
+                RuntimeError, match="asyncio Task|no running event loop"
+            ):
+                await made[0].__aenter__()
+
+    async def make(made):
+        made.append(Scope())
+
+    trio_asyncio_c.run(main)
