@@ -27,14 +27,14 @@ VARIANT_TESTS = $(PYTEST_ARGS) $(foreach test,$(TESTS),$(abspath .)/$(test))
 
 .PHONY: help build prepare demo test test-real debug sanitize coverage compat-cpython \
 	compat-trio compat-trio-asyncio compat-libraries compat-nest-asyncio compat-tornado \
-	compat-quattro bench clean distclean
+	compat-quattro compat-traio bench clean distclean
 .NOTPARALLEL:
 
 help:
 	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
 	@echo 'Also: build test-real debug sanitize coverage compat-cpython compat-trio'
 	@echo 'compat-trio-asyncio compat-libraries compat-nest-asyncio compat-tornado'
-	@echo 'compat-quattro bench clean distclean (CONTRIBUTING.rst)'
+	@echo 'compat-quattro compat-traio bench clean distclean (CONTRIBUTING.rst)'
 
 prepare:
 	@tools/bootstrap.sh $(PYTHON)
@@ -84,6 +84,9 @@ compat-trio: build
 
 compat-trio-asyncio: build
 	$(RUN) -m compat_tests.trio_asyncio $(COMPAT_ARGS)
+
+compat-traio: build
+	$(RUN) -m compat_tests.traio $(COMPAT_ARGS)
 
 compat-libraries: build
 	$(RUN) -m compat_tests.trio_libraries $(COMPAT_ARGS)

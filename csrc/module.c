@@ -6,6 +6,7 @@
 #include "aio/handle.h"
 #include "aio/loop.h"
 #include "aio/reader.h"
+#include "aio/scope_watch.h"
 #include "aio/scoped.h"
 #include "aio/sock.h"
 #include "aio/sockcall.h"
@@ -266,6 +267,7 @@ static const module_add_fn module_parts[] = {
     tac_loop_add_types,
     tac_scoped_add_types,
     tac_group_add_types,
+    tac_scope_watch_add_types,
     tac_sockcall_add_types,
     tac_sock_add_methods,
     tac_stream_add_types,

@@ -113,7 +113,8 @@ struct tac_spare {
     X(stream_transport) X(listener) X(connecting) X(aio_server)             \
     X(aio_weakset) X(aio_reader_protocol) X(aio_reader) X(tls)              \
     X(tls_transport) X(datagram) X(datagram_transport) X(pipe)              \
-    X(read_pipe_transport) X(write_pipe_transport) X(scoped) X(group)
+    X(read_pipe_transport) X(write_pipe_transport) X(scoped) X(group)       \
+    X(scope_watch)
 
 /* X(name): other owned objects. */
 #define TAC_OBJECTS(X)                                                    \

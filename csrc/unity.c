@@ -60,6 +60,7 @@
 #include "aio/own_clock.c"
 #include "aio/reader.c"
 #include "aio/ring.c"
+#include "aio/scope_watch.c"
 #include "aio/scoped.c"
 #include "aio/scoped_catch.c"
 #include "aio/scoped_throw.c"

@@ -94,6 +94,7 @@ from ._sync import (
 from ._core_hooks import TrioDeprecationWarning
 from ._task_group import TaskGroup
 from ._task_status import TASK_STATUS_IGNORED, TaskStatus
+from ._traio import Scope, ScopeTask
 from ._tree import format_task_tree
 from ._version import __version__
 
@@ -121,6 +122,8 @@ __all__ = [
     "NeedHandshakeError",
     "Nursery",
     "RunFinishedError",
+    "Scope",
+    "ScopeTask",
     "Semaphore",
     "StrictFIFOLock",
     "TASK_STATUS_IGNORED",

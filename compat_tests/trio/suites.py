@@ -33,13 +33,20 @@ def trio_asyncio_tests(environment: Environment) -> Tests:
     return Tests(folder, folder / "pyproject.toml", (str(folder / "tests"),))
 
 
-def unpacked_sdist(environment: Environment, project: str, version: str) -> Path:
+def unpacked_sdist(
+    environment: Environment,
+    project: str,
+    version: str,
+    *,
+    settings: str = "pyproject.toml",
+) -> Path:
     """Fetch and unpack the tests of a project's sdist; once is enough.
 
-    The package itself stays out: what is tested is the installed one.
+    The package itself stays out: what is tested is the installed one. `settings` is the
+    file with pytest's.
     """
     name = f"{project.replace('-', '_')}-{version}"
-    if not (SDISTS / name / "pyproject.toml").exists():
+    if not (SDISTS / name / settings).exists():
         environment.output(
             *("-m", "pip", "download", "--quiet", "--disable-pip-version-check"),
             *("--no-deps", "--no-binary", project, "--dest", str(SDISTS)),
@@ -53,7 +60,7 @@ def unpacked_sdist(environment: Environment, project: str, version: str) -> Path
             ]
             sdist.extractall(SDISTS, wanted, filter="data")
             # Last: that it is there says that all is.
-            sdist.extract(f"{name}/pyproject.toml", SDISTS, filter="data")
+            sdist.extract(f"{name}/{settings}", SDISTS, filter="data")
     return SDISTS / name
 
 

@@ -14,6 +14,7 @@
 #include "aio/host.h"
 #include "aio/interp.h"
 #include "aio/own_clock.h"
+#include "aio/scope_watch.h"
 #include "aio/timer.h"
 #include "base/clock.h"
 #include "base/compat.h"
@@ -748,6 +749,11 @@ static PyMethodDef loop_methods[] = {
      METH_FASTCALL,
      "_move_task($self, task, scope, /)\n--\n\n"
      "Move a Task that was born in a scope to another one."},
+    {"_open_scope", (PyCFunction)(void (*)(void))tac_scope_watch_open,
+     METH_FASTCALL,
+     "_open_scope($self, scope, parent, callback, /)\n--\n\n"
+     "Open a CancelScope that no Task has entered, under another or None; a\n"
+     "callback is told of its cancel."},
     {"_when_jobs_done", (PyCFunction)tac_executor_when_done, METH_O,
      "_when_jobs_done($self, future, /)\n--\n\n"
      "Resolve a Future when no executor job is left."},
