@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from .._environment import Environment
-from .._suite import SWAP_PLUGIN, Subject, Suite, Tests
+from .._suite import SWAP_PLUGIN, Part, Subject, Suite, Tests
 from ..trio.suites import unpacked_sdist
 from . import alias
 
@@ -31,6 +31,7 @@ SUITES = {
         name="quattro",
         group="compat-quattro",
         locate=quattro_tests,
+        parts=(Part("jumps", ours=("compat_tests.quattro.clock",)), Part("waits")),
         ours=(SWAP_PLUGIN, "compat_tests.quattro.alias"),
         plain="quattro",
         subject=Subject(alias.NAME, alias.OURS),
