@@ -112,6 +112,7 @@ static int
 module_make_objects(TacState *state)
 {
     tac_freelist_init(&state->free_traps);
+    tac_freelist_init(&state->free_scopes);
     tac_freelist_init(&state->free_handles);
     tac_freelist_init(&state->free_sock_calls);
     tac_freelist_init(&state->free_thread_handles);
@@ -339,6 +340,7 @@ module_clear(PyObject *module)
     }
     /* While their types are there; what dies later is not kept. */
     tac_freelist_cut(&state->free_traps, 0);
+    tac_freelist_cut(&state->free_scopes, 0);
     tac_freelist_cut(&state->free_handles, 0);
     tac_freelist_cut(&state->free_sock_calls, 0);
     tac_freelist_cut(&state->free_thread_handles, 0);

@@ -126,7 +126,8 @@ struct tac_spare {
     X(aio_events)          /* and the dicts of its modules futures */     \
     X(aio_futures_dict)    /* and tasks; these are NULL until the */      \
     X(aio_tasks_dict)      /* first loop */                               \
-    X(aio_current_task)    /* asyncio.current_task */                     \
+    X(aio_current_task)    /* asyncio.current_task; the dict that it */   \
+    X(aio_current_tasks)   /* looks into, NULL from 3.14 on */            \
     X(socket_methods)      /* of _socket.socket: see aio/sock.c */        \
     X(socket_connect)      /* its connect(); with that, NULL until known, */ \
     X(aio_connect_methods) /* what _learn_connect() was told */           \
@@ -170,6 +171,7 @@ typedef struct TacState {
     /* What aio learnt of the interpreter's C Task: the type of its step
      * callback and of itself (in TAC_TYPES), and its wake-up's method. */
     const PyMethodDef *aio_wakeup;
+    PyCFunction aio_cancelling; /* its cancelling(), or NULL */
     bool aio_locks_handles; /* those of call_soon_threadsafe: from 3.14 on */
     uint64_t next_task_counter;
     struct tac_list runners;  /* of TacRunner.state_node: all there are */
@@ -186,6 +188,7 @@ typedef struct TacState {
 
     Py_tss_t runner_key; /* the thread's running TacRunner, borrowed */
     struct tac_freelist free_traps;
+    struct tac_freelist free_scopes;
     struct tac_freelist free_handles;
     struct tac_freelist free_sock_calls;
     struct tac_freelist free_thread_handles;

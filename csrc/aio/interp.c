@@ -3,6 +3,26 @@
 
 #include "base/compat.h"
 
+/* The C function that Task.cancelling() is, which needs no lookup then. */
+static int
+interp_learn_cancelling(TacState *state)
+{
+    PyObject *method = PyObject_GetAttr((PyObject *)state->aio_task_type,
+                                        state->str_cancelling);
+    if (method == NULL) {
+        return -1;
+    }
+    state->aio_cancelling = NULL;
+    if (Py_IS_TYPE(method, &PyMethodDescr_Type)
+        && ((PyMethodDescrObject *)method)->d_method->ml_flags == METH_NOARGS)
+    {
+        state->aio_cancelling =
+            ((PyMethodDescrObject *)method)->d_method->ml_meth;
+    }
+    Py_DECREF(method);
+    return 0;
+}
+
 static int
 interp_learn_step(TacState *state, PyObject *step, PyObject *kwnames)
 {
@@ -22,7 +42,7 @@ interp_learn_step(TacState *state, PyObject *step, PyObject *kwnames)
                (PyTypeObject *)Py_NewRef((PyObject *)Py_TYPE(task)));
     Py_XSETREF(state->aio_kwnames, Py_NewRef(kwnames));
     Py_DECREF(task);
-    return 0;
+    return interp_learn_cancelling(state);
 }
 
 static int
@@ -41,6 +61,27 @@ interp_learn_time(TacState *state)
     }
     Py_XSETREF(state->aio_base_loop, base);
     Py_XSETREF(state->aio_base_time, time);
+    return 0;
+}
+
+/* Who is the current Task: a function, and where there is one the dict. */
+static int
+interp_learn_current(TacState *state, PyObject *tasks)
+{
+    PyObject *function = PyObject_GetAttrString(tasks, "current_task");
+    PyObject *dict = NULL;
+    if (function == NULL) {
+        return -1;
+    }
+    if (PY_VERSION_HEX < 0x030E0000) {
+        dict = PyObject_GetAttrString(tasks, "_current_tasks");
+        if (dict == NULL || !PyDict_CheckExact(dict)) {
+            PyErr_Clear();
+            Py_CLEAR(dict);
+        }
+    }
+    Py_XSETREF(state->aio_current_task, function);
+    Py_XSETREF(state->aio_current_tasks, dict);
     return 0;
 }
 
@@ -71,11 +112,9 @@ interp_learn_modules(TacState *state)
         Py_XSETREF(state->aio_futures_dict,
                    Py_NewRef(PyModule_GetDict(futures)));
         Py_XSETREF(state->aio_tasks_dict, Py_NewRef(PyModule_GetDict(tasks)));
-        Py_XSETREF(state->aio_current_task,
-                   PyObject_GetAttrString(tasks, "current_task"));
         state->aio_locks_handles =
             PyObject_HasAttrString(events, "_ThreadSafeHandle");
-        rc = state->aio_current_task == NULL
+        rc = interp_learn_current(state, tasks) < 0
                  ? -1
                  : interp_learn_future(state, futures);
     }

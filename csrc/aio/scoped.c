@@ -38,10 +38,8 @@ tac_scoped_find(TacLoop *loop, PyObject *task)
     if (scoped == NULL) {
         return NULL;
     }
-    PyObject *its = tac_scoped_task(scoped);
-    bool same = its == task;
-    Py_XDECREF(its); /* not the last: the caller has one */
-    return same ? scoped : NULL;
+    const PyWeakReference *ref = (PyWeakReference *)scoped->task_ref;
+    return ref != NULL && ref->wr_object == task ? scoped : NULL;
 }
 
 /* Making ------------------------------------------------------------------ */
@@ -130,11 +128,24 @@ tac_scoped_of(TacLoop *loop, PyObject *task)
     return scoped;
 }
 
+/* Returns: new ref, also of None | NULL+exc. */
+static PyObject *
+scoped_current_task(TacLoop *loop)
+{
+    TacState *state = loop->state;
+    if (state->aio_current_tasks == NULL) {
+        return PyObject_CallOneArg(state->aio_current_task, (PyObject *)loop);
+    }
+    PyObject *task;
+    int there = PyDict_GetItemRef(state->aio_current_tasks, (PyObject *)loop,
+                                  &task);
+    return there == 0 ? Py_NewRef(Py_None) : task;
+}
+
 TacScoped *
 tac_scoped_current(TacLoop *loop)
 {
-    PyObject *task = PyObject_CallOneArg(loop->state->aio_current_task,
-                                         (PyObject *)loop);
+    PyObject *task = scoped_current_task(loop);
     if (task == NULL) {
         return NULL;
     }

@@ -25,20 +25,32 @@ scoped_of_task(struct tac_task *base)
 
 /* Counts ------------------------------------------------------------------ */
 
-/* Call a method that returns an int.  -1 with an exception. */
+/* The int that a method has returned (stolen, or NULL).  -1 with an
+ * exception. */
 static int
-scoped_count(PyObject *task, PyObject *method)
+scoped_count(PyObject *count)
 {
-    PyObject *count = PyObject_CallMethodNoArgs(task, method);
     int number = count == NULL ? -1 : (int)PyLong_AsLong(count);
     Py_XDECREF(count);
     return number;
 }
 
+static int
+scoped_cancelling(const TacState *state, PyObject *task)
+{
+    if (Py_IS_TYPE(task, state->aio_task_type)
+        && state->aio_cancelling != NULL)
+    {
+        return scoped_count(state->aio_cancelling(task, NULL));
+    }
+    return scoped_count(
+        PyObject_CallMethodNoArgs(task, state->str_cancelling));
+}
+
 int
 tac_scoped_others(TacScoped *scoped, PyObject *task)
 {
-    int all = scoped_count(task, scoped->state->str_cancelling);
+    int all = scoped_cancelling(scoped->state, task);
     return all < 0 ? -1 : Py_MAX(all - scoped->own, 0);
 }
 
@@ -49,10 +61,11 @@ scoped_take_back(TacScoped *scoped, PyObject *task, int count, int others)
 {
     TacState *state = scoped->state;
     for (int i = 0; i < count; i++) {
-        int all = scoped_count(task, state->str_cancelling);
+        int all = scoped_cancelling(state, task);
         if (all < 0
             || (all > others
-                && scoped_count(task, state->str_uncancel) < 0))
+                && scoped_count(PyObject_CallMethodNoArgs(
+                       task, state->str_uncancel)) < 0))
         {
             return -1;
         }

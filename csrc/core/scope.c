@@ -20,11 +20,26 @@
 
 static int scope_on_deadline(struct tac_timer *timer);
 
+/* Zeroed but for the head, and tracked. */
+static TacScope *
+scope_alloc(TacState *state)
+{
+    PyTypeObject *type = state->scope_type;
+    TacScope *scope =
+        (TacScope *)tac_freelist_pop(&state->free_scopes, type);
+    if (scope == NULL) {
+        return (TacScope *)type->tp_alloc(type, 0);
+    }
+    memset((char *)scope + sizeof(PyObject), 0,
+           sizeof(TacScope) - sizeof(PyObject));
+    PyObject_GC_Track(scope);
+    return scope;
+}
+
 TacScope *
 tac_scope_new(TacState *state)
 {
-    PyTypeObject *type = state->scope_type;
-    TacScope *scope = (TacScope *)type->tp_alloc(type, 0);
+    TacScope *scope = scope_alloc(state);
     if (scope == NULL) {
         return NULL;
     }

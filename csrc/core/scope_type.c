@@ -140,8 +140,13 @@ scope_tp_dealloc(TacScope *scope)
         PyObject_ClearWeakRefs((PyObject *)scope);
     }
     (void)scope_tp_clear(scope);
-    scope->state->counts.scopes--;
-    type->tp_free(scope);
+    TacState *state = scope->state;
+    state->counts.scopes--;
+    if (!tac_freelist_push(&state->free_scopes, state->scope_type,
+                           (PyObject *)scope))
+    {
+        type->tp_free(scope);
+    }
     Py_DECREF(type);
     Py_TRASHCAN_END
 }
