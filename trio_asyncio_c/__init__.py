@@ -74,6 +74,7 @@ from ._exceptions import (
 )
 from ._executor import TrioExecutor
 from ._install import install_trio
+from ._install_anyio import install_anyio
 from ._loop import BaseTrioEventLoop, EventLoop, new_event_loop
 from ._open_loop import TrioEventLoop, open_loop, run
 from ._policy import EventLoopPolicy, install
@@ -154,6 +155,7 @@ __all__ = [
     "from_thread",
     "get_current_effective_deadline",
     "install",
+    "install_anyio",
     "install_trio",
     "lowlevel",
     "move_on_after",

@@ -559,6 +559,17 @@ loop_get_jobs(TacLoop *loop, void *closure)
     return PyLong_FromSsize_t(tac_executor_count(loop));
 }
 
+/* For those who expect what Trio does: cancel() has an effect before it
+ * returns, and so before whatever is done next. */
+static PyObject *
+loop_throw_cancels(TacLoop *loop, PyObject *noargs)
+{
+    if (tac_scoped_check_all(loop, NULL) < 0) {
+        return NULL;
+    }
+    Py_RETURN_NONE;
+}
+
 /* The Python type --------------------------------------------------------- */
 
 static PyObject *
@@ -754,6 +765,9 @@ static PyMethodDef loop_methods[] = {
      "_open_scope($self, scope, parent, callback, /)\n--\n\n"
      "Open a CancelScope that no Task has entered, under another or None; a\n"
      "callback is told of its cancel."},
+    {"_throw_cancels", (PyCFunction)loop_throw_cancels, METH_NOARGS,
+     "_throw_cancels($self, /)\n--\n\n"
+     "Cancel Tasks in cancelled scopes now, not after the callback that runs."},
     {"_when_jobs_done", (PyCFunction)tac_executor_when_done, METH_O,
      "_when_jobs_done($self, future, /)\n--\n\n"
      "Resolve a Future when no executor job is left."},
