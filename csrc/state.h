@@ -97,6 +97,7 @@ struct tac_spare {
     X(event_statistics) X(lock_statistics) X(channel_statistics)            \
     X(log_transport) X(log_lost_write) X(report_accept) X(log_lost_pipe)    \
     X(log_closed) X(log_refusal) X(cancel_message) X(end_cancel)            \
+    X(is_unwinding)                                                         \
     X(check_outside) X(raise_in_aexit) X(aio_entry) /* a class */           \
     X(current_loop) /* a ContextVar */
 

@@ -7,10 +7,13 @@ The rules are in csrc/aio/scoped.h.
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import traceback
 import weakref
 from asyncio import CancelledError
+from itertools import filterfalse
+from types import AsyncGeneratorType, CoroutineType, GeneratorType
 from typing import TYPE_CHECKING, Any
 
 from . import _core
@@ -21,13 +24,21 @@ if TYPE_CHECKING:
 
 __all__ = ["ScopeCancel"]
 
+# What the cancels said from which Tasks clean up, that have been thrown into by scopes.
+_unwound: weakref.WeakKeyDictionary[asyncio.Task[Any], tuple[Any, ...]]
+_unwound = weakref.WeakKeyDictionary()
+
 _logger = logging.getLogger("asyncio")
 
 # How many exceptions are looked at that one was raised in, at most.
 _CHAIN_LIMIT = 64
 
-# Of how many Tasks, each of which waits for the next, a warning shows the stacks.
-_TASKS_SHOWN = 8
+# How many Tasks are looked at, each of which waits for the next.
+_TASKS_AT_MOST = 8
+
+# What a coroutine or generator has that it waits for, and which types these are.
+_AWAITS = "cr_await", "gi_yieldfrom", "ag_await"
+_CORO_TYPES = CoroutineType, GeneratorType, AsyncGeneratorType
 
 # What csrc/aio/scoped_catch.c has found by counting.
 _OURS, _OTHERS, _BY_CHAIN = range(3)
@@ -92,15 +103,70 @@ def _is_own(exc: BaseException) -> bool:
     return all(isinstance(m, ScopeCancel) and not m.foreign for m in messages)
 
 
-def _args_of_others(exc: BaseException, task: asyncio.Task[Any]) -> tuple[Any, ...]:
-    """Return what an error would have said had there been no scope."""
-    last = getattr(task, "_cancel_message", None)
-    if last is not None and not isinstance(last, ScopeCancel):
-        return (last,)
+def _awaited(coro: Any) -> Iterator[Any]:
+    """Yield a coroutine and the coroutines and generators that it waits for."""
+    while coro is not None:
+        for name in _AWAITS:
+            if hasattr(coro, name):
+                yield coro
+                coro = getattr(coro, name)
+                break
+        else:  # what wraps one does not name it
+            inside = gc.get_referents(coro)
+            coro = next(
+                (each for each in inside if isinstance(each, _CORO_TYPES)), None
+            )
+
+
+def _awaited_tasks(task: asyncio.Task[Any]) -> Iterator[asyncio.Task[Any]]:
+    """Yield a Task, the Task that it waits for, and so on, some of them at most."""
+    for _ in range(_TASKS_AT_MOST):
+        yield task
+        waiter: Any = getattr(task, "_fut_waiter", None)
+        if not hasattr(waiter, "get_coro"):
+            return
+        task = waiter
+
+
+def is_unwinding(task: asyncio.Task[Any]) -> bool:
+    """Whether a Task is in the cleanup from a cancel that was none of a scope's.
+
+    An error that is being handled is told by nothing but the collector: __context__ is
+    not set where a coroutine inside waits before it lets an error out.
+    """
+    for each_task in _awaited_tasks(task):
+        for coro in _awaited(each_task.get_coro()):
+            for each in gc.get_referents(coro):
+                if isinstance(each, BaseException):
+                    for leaf in filterfalse(_is_own, _leaves(each)):
+                        _unwound[task] = _args_in_chain(leaf)
+                        return True
+    return False
+
+
+def _leaves(exc: BaseException) -> Iterator[BaseException]:
+    if isinstance(exc, BaseExceptionGroup):
+        for each in exc.exceptions:
+            yield from _leaves(each)
+    else:
+        yield exc
+
+
+def _args_in_chain(exc: BaseException) -> tuple[Any, ...]:
+    """Return what the last error says in a chain that is none of ours."""
     for each in _chain(exc):
         if not isinstance(_message_of(each), ScopeCancel):
             return each.args
     return ()
+
+
+def _args_of_others(exc: BaseException, task: asyncio.Task[Any]) -> tuple[Any, ...]:
+    """Return what an error would have said had there been no scope."""
+    unwound = _unwound.pop(task, ())
+    last = getattr(task, "_cancel_message", None)
+    if last is not None and not isinstance(last, ScopeCancel):
+        return (last,)
+    return _args_in_chain(exc) or unwound
 
 
 def _disown(exc: BaseException, task: asyncio.Task[Any]) -> None:
@@ -150,16 +216,12 @@ def end_cancel(
 
 def _wait_chain(task: asyncio.Task[Any]) -> Iterator[str]:
     """Yield the lines of a Task's stack, of that of the Task it waits for, and so on."""
-    for _ in range(_TASKS_SHOWN):
-        coro = task.get_coro()
-        yield from traceback.StackSummary.extract(iter_await_frames(coro)).format()
-        waiter = getattr(task, "_fut_waiter", None)
-        if waiter is None:
-            return
-        yield f"  waits for {waiter!r}\n"
-        if not hasattr(waiter, "get_coro"):
-            return
-        task = waiter
+    for each in _awaited_tasks(task):
+        frames = iter_await_frames(each.get_coro())
+        yield from traceback.StackSummary.extract(frames).format()
+        waiter = getattr(each, "_fut_waiter", None)
+        if waiter is not None:
+            yield f"  waits for {waiter!r}\n"
 
 
 def log_refusal(task: asyncio.Task[Any], scope: _core.CancelScope) -> None:
@@ -189,5 +251,6 @@ _core._set_hooks(
     log_refusal=log_refusal,
     cancel_message=make_message,
     end_cancel=end_cancel,
+    is_unwinding=is_unwinding,
     check_outside=check_outside,
 )

@@ -336,23 +336,55 @@ scoped_wait_has_cancel(TacScoped *scoped, PyObject *waiter)
     return has == 0 ? scoped_ask(waiter, state->str_cancelling, true, 0) : has;
 }
 
-/* Begin an episode; 1 if that is put off, till a cancel of others' has come
- * that is on its way: ours would take its place. */
+/* Others' cancel has come, and the Task is at its cleanup from that.  -1 with
+ * an exception. */
 static int
-scoped_begin_episode(TacScoped *scoped, struct scoped_view *view)
+scoped_is_unwinding(TacScoped *scoped, PyObject *task)
 {
-    int others = tac_scoped_others(scoped, view->task);
-    int coming =
-        others > 0 ? scoped_wait_has_cancel(scoped, view->waiter) : 0;
-    if (others < 0 || coming < 0) {
-        return -1;
-    }
-    if (coming && scoped->thrown_at != scoped->wait) {
+    PyObject *is =
+        PyObject_CallOneArg(scoped->state->hook_is_unwinding, task);
+    int truth = is == NULL ? -1 : PyObject_IsTrue(is);
+    Py_XDECREF(is);
+    return truth;
+}
+
+/* Begin an episode, where others' cancels count too; 1 if that is put off,
+ * till one has come that is on its way: ours would take its place.  One of
+ * others' that is not through counts as if it came in the episode. */
+static int
+scoped_begin_beside(TacScoped *scoped, struct scoped_view *view, int others)
+{
+    int has = scoped_wait_has_cancel(scoped, view->waiter);
+    if (has > 0 && scoped->thrown_at != scoped->wait) {
         scoped->thrown_at = scoped->wait;
         return 1;
     }
-    scoped->episode_others = others - coming;
+    int unwinds = has < 0 ? -1 : scoped_is_unwinding(scoped, view->task);
+    if (unwinds < 0) {
+        return -1;
+    }
+    scoped->episode_others = others - (has || unwinds);
     return 0;
+}
+
+/* Before a throw.  As above. */
+static int
+scoped_weigh_others(TacScoped *scoped, struct scoped_view *view)
+{
+    int others = tac_scoped_others(scoped, view->task);
+    if (others < 0) {
+        return -1;
+    }
+    if (scoped->episode_others < 0) {
+        if (others > 0) {
+            return scoped_begin_beside(scoped, view, others);
+        }
+        scoped->episode_others = 0;
+    }
+    /* What theirs said may be lost with the next error: it is kept. */
+    return others > scoped->episode_others
+               ? Py_MIN(scoped_is_unwinding(scoped, view->task), 0)
+               : 0;
 }
 
 static int
@@ -366,17 +398,15 @@ scoped_check_blocked(TacScoped *scoped, struct scoped_view *view,
     if (tac_loop_time(scoped->loop, &now_s) < 0) {
         return -1;
     }
-    int put_off = scoped->episode_others < 0
-                      ? scoped_begin_episode(scoped, view)
-                      : 0;
-    if (put_off != 0) {
-        return put_off < 0 ? -1 : scoped_arm_retry(scoped, view, now_s);
-    }
     double pause_s = scoped->thrown_at == scoped->wait
                          ? 0
                          : scoped_pause(scoped, now_s);
     if (pause_s > 0) {
         return scoped_arm(scoped, now_s + pause_s);
+    }
+    int put_off = scoped_weigh_others(scoped, view);
+    if (put_off != 0) {
+        return put_off < 0 ? -1 : scoped_arm_retry(scoped, view, now_s);
     }
     return scoped->loop == NULL
                ? 0

@@ -7,6 +7,7 @@ task.cancel() arrives, with its message, whatever happened before.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 
 import pytest
 from trio_asyncio_c import CancelScope, TooSlowError, fail_after, move_on_after
@@ -201,6 +202,86 @@ async def test_own_in_finally_of_outside():
                 cancel_soon(scope)
                 await asyncio.sleep(10)
     assert info.value.args == ("stop",)
+    assert task.cancelling() == 1 and not scope.cancelled_caught
+    await forget_cancel()
+
+
+async def rest(seconds=10):
+    await asyncio.sleep(seconds)
+
+
+async def guarded(body, cleanup):
+    try:
+        await body()
+    except BaseException:
+        await cleanup()
+        raise
+
+
+async def shielded():
+    with CancelScope(shield=True):
+        await asyncio.sleep(1)
+
+
+async def generator_with(cleanup):
+    try:
+        yield await rest()
+    finally:
+        await cleanup()
+
+
+async def consume(cleanup):
+    async for _ in generator_with(cleanup):
+        pass
+
+
+@contextlib.asynccontextmanager
+async def manager(cleanup):
+    try:
+        yield
+    finally:
+        await cleanup()
+
+
+async def use_manager(cleanup):
+    async with manager(cleanup):
+        await rest()
+
+
+class Awaitable:
+    """What wraps a coroutine, and does not tell."""
+
+    def __init__(self, coro):
+        self.coro = coro
+
+    def __await__(self):
+        return self.coro.__await__()
+
+
+async def group_of_asyncio(cleanup):
+    async with asyncio.TaskGroup():
+        await guarded(rest, cleanup)
+
+
+CLEANUPS = {
+    "coroutine": lambda cleanup: guarded(rest, cleanup),
+    "generator": consume,
+    "manager": use_manager,
+    "awaitable": lambda cleanup: Awaitable(guarded(rest, cleanup)),
+    "TaskGroup": group_of_asyncio,
+    "task": lambda cleanup: asyncio.create_task(guarded(rest, cleanup)),
+}
+
+
+@pytest.mark.parametrize("kind", CLEANUPS)
+@in_tasks
+async def test_own_in_a_cleanup_of_outside_that_cleans_up_too(kind):
+    """By then the error does not know any more what it was raised in."""
+    task = this_task()
+    asyncio.get_running_loop().call_later(0.5, task.cancel, "stop")
+    with pytest.raises(asyncio.CancelledError, match="stop"):
+        with move_on_after(1) as scope:
+            await CLEANUPS[kind](lambda: guarded(rest, shielded))
     assert task.cancelling() == 1 and not scope.cancelled_caught
     await forget_cancel()
 
