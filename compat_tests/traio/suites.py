@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from .._environment import Environment
-from .._suite import SWAP_PLUGIN, Subject, Suite, Tests
+from .._suite import SWAP_PLUGIN, Part, Subject, Suite, Tests
 from ..trio.suites import unpacked_sdist
 from . import NAME, OURS
 
@@ -28,6 +28,16 @@ SUITES = {
         name="traio",
         group="compat-traio",
         locate=traio_tests,
+        parts=(
+            # A thread's job takes the time that it takes.
+            Part(
+                "jumps",
+                ("--ignore={rootdir}/tests/test_executor.py",),
+                ids=r"(?!tests/test_executor\.py).*",
+                ours=("compat_tests.quattro.clock",),
+            ),
+            Part("waits"),
+        ),
         ours=(SWAP_PLUGIN, "compat_tests.traio.alias"),
         plugins=("compat_tests.traio.loops",),
         plain="traio",

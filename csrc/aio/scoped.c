@@ -168,8 +168,10 @@ tac_scoped_current(TacLoop *loop)
 static int
 scoped_adopt(TacLoop *loop, PyObject *task, TacScope *scope)
 {
-    TacScoped *scoped = tac_scoped_of(loop, task);
-    if (scoped == NULL) {
+    /* Who it is need not be asked for by its coroutine, which is gone if it has
+     * ended in its first step: CPython 3.12.1 crashes then. */
+    TacScoped *scoped = tac_scoped_find(loop, task);
+    if (scoped == NULL && (scoped = scoped_new(loop, task)) == NULL) {
         return -1;
     }
     if (scoped->birth != NULL) {
@@ -309,7 +311,9 @@ tac_scoped_cancel_call(TacLoop *loop, PyObject *task)
 TacScope *
 tac_scoped_here(TacLoop *loop)
 {
-    if (loop->scoped.tasks.len == 0 && loop->scoped.calls.len == 0) {
+    if (loop->scoped.tasks.len == 0 && loop->scoped.calls.len == 0
+        && loop->scoped.offered == NULL)
+    {
         return NULL;
     }
     PyObject *task = scoped_current_task(loop);
@@ -320,6 +324,13 @@ tac_scoped_here(TacLoop *loop)
     TacScoped *scoped = tac_scoped_find(loop, task);
     TacScope *scope = scoped != NULL ? scoped->base.scope
                                      : scoped_calling_scope(loop, task);
+    if (scoped == NULL && scope == NULL) {
+        int offered = scoped_is_offered(loop, task);
+        if (offered < 0) {
+            PyErr_Clear();
+        }
+        scope = offered > 0 ? loop->scoped.offer : NULL;
+    }
     Py_DECREF(task);
     return scope;
 }

@@ -928,7 +928,6 @@ async def test_around_trio_flavoured_code():
         deadlines.append(current_effective_deadline())
 
     async def waits():
-        await asyncio.sleep(0)
         await loop.run_trio(asks)
         await loop.run_trio(callee)
 
