@@ -66,12 +66,13 @@ group_check_open(TacGroup *group, bool while_cancelled)
 
 /* Its Task is the group's from now on, which is told of its end. */
 static int
-group_take(TacGroup *group, PyObject *task, PyObject *on_done)
+group_take(TacGroup *group, PyObject *task, PyObject *on_done,
+           PyObject *context)
 {
     if (PySet_Add(group->tasks, task) < 0) {
         return -1;
     }
-    if (group->link != NULL) {
+    if (group->link != NULL && group->host != NULL) {
         PyObject *both[2] = {task, group->host};
         PyObject *linked = PyObject_Vectorcall(group->link, both, 2, NULL);
         if (linked == NULL) {
@@ -80,19 +81,17 @@ group_take(TacGroup *group, PyObject *task, PyObject *on_done)
         Py_DECREF(linked);
     }
     /* With a context, or each gets a copy of one. */
-    PyObject *args[3] = {task, on_done, group->context};
-    PyObject *added = PyObject_VectorcallMethod(
-        group->state->str_add_done_callback, args,
-        2, group->state->context_kwnames);
+    PyObject *args[3] = {task, on_done, context};
+    PyObject *added =
+        PyObject_VectorcallMethod(group->state->str_add_done_callback, args,
+                                  2, group->state->context_kwnames);
     Py_XDECREF(added);
     return added == NULL ? -1 : 0;
 }
 
-/* Start a coroutine (borrowed) with the keyword arguments of create_task().
- * Returns: new ref | NULL+exc. */
 static PyObject *
-group_create(TacGroup *group, TacScope *scope, PyObject *coro,
-             PyObject *const *values, PyObject *kwnames, PyObject *on_done)
+group_call_create(TacLoop *loop, TacScope *scope, PyObject *coro,
+                  PyObject *const *values, PyObject *kwnames)
 {
     Py_ssize_t count = kwnames == NULL ? 0 : PyTuple_GET_SIZE(kwnames);
     PyObject *few[4], **call = few;
@@ -107,13 +106,32 @@ group_create(TacGroup *group, TacScope *scope, PyObject *coro,
     for (Py_ssize_t i = 0; i < count; i++) {
         call[i + 2] = values[i];
     }
-    PyObject *task = tac_scoped_create_task(group->loop, call, 2, kwnames);
+    PyObject *task = tac_scoped_create_task(loop, call, 2, kwnames);
     if (call != few) {
         PyMem_Free(call);
     }
-    if (task != NULL && group_take(group, task, on_done) < 0) {
+    return task;
+}
+
+/* Start a coroutine with the keyword arguments of create_task(); all borrowed.
+ * Returns: new ref | NULL+exc. */
+static PyObject *
+group_create(TacGroup *group, TacScope *scope, PyObject *coro,
+             PyObject *const *values, PyObject *kwnames, PyObject *on_done)
+{
+    /* An eager Task runs now, and may do anything to the group. */
+    TacLoop *loop = (TacLoop *)Py_NewRef(group->loop);
+    PyObject *context = Py_NewRef(group->context);
+    Py_INCREF(scope);
+    Py_INCREF(on_done);
+    PyObject *task = group_call_create(loop, scope, coro, values, kwnames);
+    if (task != NULL && group_take(group, task, on_done, context) < 0) {
         Py_CLEAR(task);
     }
+    Py_DECREF(on_done);
+    Py_DECREF(scope);
+    Py_DECREF(context);
+    Py_DECREF(loop);
     return task;
 }
 

@@ -971,6 +971,28 @@ def test_eager_children_may_end_at_once():
     assert Eager.run(main) == seen[0]
 
 
+def test_an_eager_child_that_ends_the_group():
+    """The group's own memory of its run goes while it makes the child."""
+    if Eager.factory is None:
+        pytest.skip("eager tasks came with CPython 3.12")
+
+    async def child():
+        group._end()
+        await asyncio.sleep(1)
+
+    async def main():
+        await group.__aenter__()
+        task = group.create_task(child())
+        assert group._loop is None
+        task.cancel()
+        await asyncio.wait([task])
+        assert task.cancelled() and not group._tasks
+        assert group.cancel_scope._close(None) is None
+
+    group = TaskGroup()
+    Eager.run(main)
+
+
 @pytest.mark.skipif(sys.version_info < (3, 14), reason="call graphs came with 3.14")
 @in_tasks
 async def test_who_awaits_a_child():
