@@ -33,13 +33,30 @@ def _yield() -> Generator[None, None, None]:
     yield
 
 
-async def _run_within(semaphore: Semaphore, coro: Coroutine[Any, Any, _T]) -> _T:
-    """Run a coroutine that holds a semaphore meanwhile."""
-    try:
-        async with semaphore:
-            return await coro
-    finally:
-        coro.close()  # it may never have begun
+class _Limit:
+    """Runs so many coroutines at a time."""
+
+    def __init__(self, limit: int) -> None:
+        self._semaphore = Semaphore(limit)
+        self._not_begun: set[Coroutine[Any, Any, Any]] = set()
+
+    def wrap(self, coro: Coroutine[Any, Any, _T]) -> Coroutine[Any, Any, _T]:
+        """Return a coroutine that runs `coro` when it is its turn."""
+        self._not_begun.add(coro)
+        return self._run(coro)
+
+    async def _run(self, coro: Coroutine[Any, Any, _T]) -> _T:
+        self._not_begun.discard(coro)
+        try:
+            async with self._semaphore:
+                return await coro
+        finally:
+            coro.close()  # it may never have begun
+
+    def close(self) -> None:
+        """Close what belonged to Tasks that were cancelled before their first step."""
+        while self._not_begun:
+            self._not_begun.pop().close()
 
 
 def _is_own(exc: BaseException) -> bool:
@@ -131,13 +148,15 @@ class TaskGroup(_core.TaskGroupCore, asyncio.TaskGroup):
 
     __module__ = "trio_asyncio_c"
 
+    _close_wrapped: Callable[[], None] | None = None
+
     def __init__(self, *, concurrency_limit: int | None = None) -> None:
         # Not super().__init__(): what that sets is in the C half.
         if concurrency_limit is not None:
             if concurrency_limit < 1:
                 raise ValueError("concurrency_limit must be >= 1")
-            semaphore = Semaphore(concurrency_limit)
-            self._wrap = lambda coro: _run_within(semaphore, coro)
+            limit = _Limit(concurrency_limit)
+            self._wrap, self._close_wrapped = limit.wrap, limit.close
         self._errors: list[BaseException] = []
         self._base_error: BaseException | None = None
 
@@ -213,6 +232,8 @@ class TaskGroup(_core.TaskGroupCore, asyncio.TaskGroup):
         finally:
             # Errors are large, and have frames that refer to what caught them.
             self._end()
+            if self._close_wrapped is not None:
+                self._close_wrapped()
             self._errors = []
             self._base_error = None
             del exc, traceback, cancelled

@@ -613,6 +613,16 @@ async def test_children_that_wait_for_their_turn_are_cancelled():
     assert all(task.cancelled() for task in tasks)
 
 
+@in_tasks
+async def test_a_child_within_a_limit_that_is_cancelled_before_its_first_step():
+    async with TaskGroup(concurrency_limit=1) as group:
+        tasks = [group.create_task(asyncio.sleep(1)) for _ in range(2)]
+        for task in tasks:
+            task.cancel()
+    gc.collect()  # a coroutine that was never awaited would warn
+    assert all(task.cancelled() for task in tasks)
+
+
 def test_a_limit_is_at_least_one():
     with pytest.raises(ValueError, match="concurrency_limit must be >= 1"):
         TaskGroup(concurrency_limit=0)
