@@ -73,7 +73,7 @@ struct tac_spare {
     X(_server_side) X(_call) X(run_asyncio) X(run_trio) X(__doc__)          \
     X(_get_running_loop) X(trio) X(asyncio) X(get_coro) X(cr_suspended)     \
     X(_must_cancel) X(_fut_waiter) X(cancelling) X(uncancel)                \
-    X(_task_done) X(_task_failed) X(exception) X(__aiter__) X(__aenter__)   \
+    X(_task_done) X(_task_failed) X(exception) X(set_name) X(__aiter__) X(__aenter__)   \
     X(_enter_slowly) X(_serve) X(_exit) X(_exit_with) X(_close_unused)      \
     X(_cancel_body) X(_cancel_requested)
 

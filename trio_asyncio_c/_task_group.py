@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+import types
 from asyncio import CancelledError, Semaphore
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -14,7 +15,7 @@ from . import _core
 from ._task_scopes import ScopeCancel
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine
+    from collections.abc import Awaitable, Callable, Coroutine, Generator
     from types import TracebackType
     from typing import Self
 
@@ -26,13 +27,36 @@ _INF = float("inf")
 _PENDING: Any = object()
 
 
-async def _run_within(semaphore: Semaphore, coro: Coroutine[Any, Any, _T]) -> _T:
-    """Run a coroutine that holds a semaphore meanwhile."""
-    try:
-        async with semaphore:
-            return await coro
-    finally:
-        coro.close()  # it may never have begun
+@types.coroutine
+def _yield() -> Generator[None, None, None]:
+    """Let others run once: asyncio.sleep(0), in one frame."""
+    yield
+
+
+class _Limit:
+    """Runs so many coroutines at a time."""
+
+    def __init__(self, limit: int) -> None:
+        self._semaphore = Semaphore(limit)
+        self._not_begun: set[Coroutine[Any, Any, Any]] = set()
+
+    def wrap(self, coro: Coroutine[Any, Any, _T]) -> Coroutine[Any, Any, _T]:
+        """Return a coroutine that runs `coro` when it is its turn."""
+        self._not_begun.add(coro)
+        return self._run(coro)
+
+    async def _run(self, coro: Coroutine[Any, Any, _T]) -> _T:
+        self._not_begun.discard(coro)
+        try:
+            async with self._semaphore:
+                return await coro
+        finally:
+            coro.close()  # it may never have begun
+
+    def close(self) -> None:
+        """Close what belonged to Tasks that were cancelled before their first step."""
+        while self._not_begun:
+            self._not_begun.pop().close()
 
 
 def _is_own(exc: BaseException) -> bool:
@@ -124,13 +148,15 @@ class TaskGroup(_core.TaskGroupCore, asyncio.TaskGroup):
 
     __module__ = "trio_asyncio_c"
 
+    _close_wrapped: Callable[[], None] | None = None
+
     def __init__(self, *, concurrency_limit: int | None = None) -> None:
         # Not super().__init__(): what that sets is in the C half.
         if concurrency_limit is not None:
             if concurrency_limit < 1:
                 raise ValueError("concurrency_limit must be >= 1")
-            semaphore = Semaphore(concurrency_limit)
-            self._wrap = lambda coro: _run_within(semaphore, coro)
+            limit = _Limit(concurrency_limit)
+            self._wrap, self._close_wrapped = limit.wrap, limit.close
         self._errors: list[BaseException] = []
         self._base_error: BaseException | None = None
 
@@ -178,23 +204,36 @@ class TaskGroup(_core.TaskGroupCore, asyncio.TaskGroup):
         traceback: TracebackType | None,
     ) -> bool:
         has_tasks = self._leave()
+        cancelled = None
         if exc is not None:
-            if isinstance(exc, (KeyboardInterrupt, SystemExit)):
+            if isinstance(exc, CancelledError):
+                cancelled = exc
+            elif isinstance(exc, (KeyboardInterrupt, SystemExit)):
                 self._base_error = self._base_error or exc
             self.cancel_scope.cancel("the body of a TaskGroup was left by an error")
-        cancelled = exc if isinstance(exc, CancelledError) else None
         try:
             if has_tasks:
                 cancelled = await self._wait(cancelled)
-                if exc is None and cancelled is None and not self._errors:
-                    cancelled = await self._notice_cancel()
+                if (
+                    exc is cancelled is None
+                    and not self._errors
+                    and _core.current_effective_deadline() == -_INF
+                ):
+                    # The children have noticed; now give it to the scope, which may
+                    # be one that the group is in.
+                    try:
+                        await _yield()
+                    except CancelledError as error:
+                        cancelled = error
             elif exc is None:
                 with _core.CancelScope(shield=True):
-                    await asyncio.sleep(0)
+                    await _yield()
             return self._finish(exc, cancelled)
         finally:
             # Errors are large, and have frames that refer to what caught them.
             self._end()
+            if self._close_wrapped is not None:
+                self._close_wrapped()
             self._errors = []
             self._base_error = None
             del exc, traceback, cancelled
@@ -217,21 +256,10 @@ class TaskGroup(_core.TaskGroupCore, asyncio.TaskGroup):
                     self._waiter = None
         return cancelled
 
-    @staticmethod
-    async def _notice_cancel() -> CancelledError | None:
-        """Give a cancelled scope that the group is in, or the group's, its error."""
-        if _core.current_effective_deadline() == -_INF:
-            try:
-                await asyncio.sleep(0)
-            except CancelledError as error:
-                return error
-        return None
-
     def _finish(
         self, exc: BaseException | None, cancelled: CancelledError | None
     ) -> bool:
         """Leave the scope, and say as __aexit__() what becomes of the block's error."""
-        host, others = self._parent_task, self._others_inside()
         rest = self.cancel_scope._close(exc if cancelled is None else cancelled)
         errors, base_error = self._errors, self._base_error
         try:
@@ -246,7 +274,8 @@ class TaskGroup(_core.TaskGroupCore, asyncio.TaskGroup):
                 if last is not None:
                     errors.append(last)
             if errors:
-                self._cancel_again(host, others, cancelled)
+                if self._others_inside() > 0:
+                    self._cancel_again(self._parent_task, cancelled)
                 raise BaseExceptionGroup(
                     "unhandled errors in a TaskGroup", errors
                 ) from None
@@ -260,11 +289,11 @@ class TaskGroup(_core.TaskGroupCore, asyncio.TaskGroup):
 
     @staticmethod
     def _cancel_again(
-        host: asyncio.Task[Any], others: int, cancelled: CancelledError | None
+        host: asyncio.Task[Any], cancelled: CancelledError | None
     ) -> None:
         """A cancel that gives way to errors is not lost: it is thrown at the host's
         next await."""
-        if others > 0 and not getattr(host, "_must_cancel", False):
+        if not getattr(host, "_must_cancel", False):
             host.uncancel()
             if cancelled is None or not cancelled.args or _is_own(cancelled):
                 host.cancel()
@@ -352,5 +381,5 @@ class TaskGroup(_core.TaskGroupCore, asyncio.TaskGroup):
         if not _is_own(error):
             host = asyncio.current_task()
             assert host is not None
-            self._cancel_again(host, 1, error)
+            self._cancel_again(host, error)
         task.result()

@@ -17,6 +17,7 @@ typedef struct {
     PyObject *tasks;      /* owned: a set (I2) */
     PyObject *host;       /* owned from entry to exit: the Task it is in */
     PyObject *on_done;    /* owned likewise: its method _task_done */
+    PyObject *context;    /* owned likewise: that of all these callbacks */
     PyObject *waiter;     /* owned: the Future of whoever leaves; or NULL */
     PyObject *wrap;       /* owned: what limits coroutines; or NULL */
     PyObject *link;       /* owned: future_add_to_awaited_by; or NULL */
@@ -65,12 +66,13 @@ group_check_open(TacGroup *group, bool while_cancelled)
 
 /* Its Task is the group's from now on, which is told of its end. */
 static int
-group_take(TacGroup *group, PyObject *task, PyObject *on_done)
+group_take(TacGroup *group, PyObject *task, PyObject *on_done,
+           PyObject *context)
 {
     if (PySet_Add(group->tasks, task) < 0) {
         return -1;
     }
-    if (group->link != NULL) {
+    if (group->link != NULL && group->host != NULL) {
         PyObject *both[2] = {task, group->host};
         PyObject *linked = PyObject_Vectorcall(group->link, both, 2, NULL);
         if (linked == NULL) {
@@ -78,19 +80,20 @@ group_take(TacGroup *group, PyObject *task, PyObject *on_done)
         }
         Py_DECREF(linked);
     }
-    PyObject *added = PyObject_CallMethodOneArg(
-        task, group->state->str_add_done_callback, on_done);
+    /* With a context, or each gets a copy of one. */
+    PyObject *args[3] = {task, on_done, context};
+    PyObject *added =
+        PyObject_VectorcallMethod(group->state->str_add_done_callback, args,
+                                  2, group->state->context_kwnames);
     Py_XDECREF(added);
     return added == NULL ? -1 : 0;
 }
 
-/* Start a coroutine (borrowed) with the keyword arguments of create_task(),
- * of which `name` is one.  Returns: new ref | NULL+exc. */
 static PyObject *
-group_create(TacGroup *group, TacScope *scope, PyObject *coro,
-             PyObject *const *values, PyObject *kwnames, PyObject *on_done)
+group_call_create(TacLoop *loop, TacScope *scope, PyObject *coro,
+                  PyObject *const *values, PyObject *kwnames)
 {
-    Py_ssize_t count = PyTuple_GET_SIZE(kwnames);
+    Py_ssize_t count = kwnames == NULL ? 0 : PyTuple_GET_SIZE(kwnames);
     PyObject *few[4], **call = few;
     if (count > 2) {
         call = PyMem_New(PyObject *, count + 2);
@@ -100,112 +103,122 @@ group_create(TacGroup *group, TacScope *scope, PyObject *coro,
     }
     call[0] = (PyObject *)scope;
     call[1] = coro;
-    memcpy(call + 2, values, count * sizeof(*call));
-    PyObject *task = tac_scoped_create_task(group->loop, call, 2, kwnames);
+    for (Py_ssize_t i = 0; i < count; i++) {
+        call[i + 2] = values[i];
+    }
+    PyObject *task = tac_scoped_create_task(loop, call, 2, kwnames);
     if (call != few) {
         PyMem_Free(call);
     }
-    if (task != NULL && group_take(group, task, on_done) < 0) {
+    return task;
+}
+
+/* Start a coroutine with the keyword arguments of create_task(); all borrowed.
+ * Returns: new ref | NULL+exc. */
+static PyObject *
+group_create(TacGroup *group, TacScope *scope, PyObject *coro,
+             PyObject *const *values, PyObject *kwnames, PyObject *on_done)
+{
+    /* An eager Task runs now, and may do anything to the group. */
+    TacLoop *loop = (TacLoop *)Py_NewRef(group->loop);
+    PyObject *context = Py_NewRef(group->context);
+    Py_INCREF(scope);
+    Py_INCREF(on_done);
+    PyObject *task = group_call_create(loop, scope, coro, values, kwnames);
+    if (task != NULL && group_take(group, task, on_done, context) < 0) {
+        Py_CLEAR(task);
+    }
+    Py_DECREF(on_done);
+    Py_DECREF(scope);
+    Py_DECREF(context);
+    Py_DECREF(loop);
+    return task;
+}
+
+/* The same within the limit, if there is one. */
+static PyObject *
+group_create_limited(TacGroup *group, TacScope *scope, PyObject *coro,
+                     PyObject *const *values, PyObject *kwnames,
+                     PyObject *on_done)
+{
+    if (group->wrap == NULL || scope == group->background) {
+        return group_create(group, scope, coro, values, kwnames, on_done);
+    }
+    PyObject *limited = PyObject_CallOneArg(group->wrap, coro);
+    PyObject *task =
+        limited == NULL
+            ? NULL
+            : group_create(group, scope, limited, values, kwnames, on_done);
+    Py_XDECREF(limited);
+    return task;
+}
+
+/* Name a Task after its function, or its coroutine. */
+static int
+group_name_after(TacState *state, PyObject *task, PyObject *fn,
+                 PyObject *coro)
+{
+    PyObject *key = state->str___qualname__, *name = NULL;
+    int found = fn == NULL ? 0 : PyObject_GetOptionalAttr(fn, key, &name);
+    if (found == 0) {
+        found = PyObject_GetOptionalAttr(coro, key, &name);
+    }
+    if (found <= 0) {
+        return found;
+    }
+    PyObject *done =
+        PyObject_CallMethodOneArg(task, state->str_set_name, name);
+    Py_DECREF(name);
+    if (done == NULL && PyErr_ExceptionMatches(PyExc_AttributeError)) {
+        PyErr_Clear(); /* some factory's own Future */
+        return 0;
+    }
+    Py_XDECREF(done);
+    return done == NULL ? -1 : 0;
+}
+
+/* The same of fn(), or of a coroutine alone (NULL), with a name or None.  It is
+ * named when it is there: that costs less than an argument more. */
+static PyObject *
+group_create_named(TacGroup *group, TacScope *scope, PyObject *fn,
+                   PyObject *coro, PyObject *name, PyObject *on_done)
+{
+    PyObject *kwnames = name == Py_None ? NULL : group->kwnames;
+    PyObject *task =
+        group_create_limited(group, scope, coro, &name, kwnames, on_done);
+    if (task != NULL && kwnames == NULL
+        && group_name_after(group->state, task, fn, coro) < 0)
+    {
         Py_CLEAR(task);
     }
     return task;
 }
 
-/* The name of a Task that was given none: that of its function. */
-static int
-group_find_name(TacGroup *group, PyObject *fn, PyObject *coro,
-                PyObject **name)
-{
-    PyObject *key = group->state->str___qualname__;
-    int found = fn == NULL ? 0 : PyObject_GetOptionalAttr(fn, key, name);
-    if (found == 0) {
-        found = PyObject_GetOptionalAttr(coro, key, name);
-    }
-    if (found == 0) {
-        *name = Py_NewRef(Py_None);
-    }
-    return found < 0 ? -1 : 0;
-}
-
-/* The coroutine as it is run: within the limit, if there is one.
- * Returns: new ref | NULL+exc. */
-static PyObject *
-group_limit(TacGroup *group, TacScope *scope, PyObject *coro)
-{
-    if (group->wrap == NULL || scope == group->background) {
-        return Py_NewRef(coro);
-    }
-    return PyObject_CallOneArg(group->wrap, coro);
-}
-
-/* The same for fn(), or a coroutine alone (NULL), with a name or None. */
-static PyObject *
-group_create_named(TacGroup *group, TacScope *scope, PyObject *fn,
-                   PyObject *coro, PyObject *name, PyObject *on_done)
-{
-    Py_INCREF(name);
-    if (name == Py_None) {
-        Py_DECREF(name);
-        if (group_find_name(group, fn, coro, &name) < 0) {
-            return NULL;
-        }
-    }
-    PyObject *limited = group_limit(group, scope, coro);
-    PyObject *task = limited == NULL ? NULL
-                                     : group_create(group, scope, limited,
-                                                    &name, group->kwnames,
-                                                    on_done);
-    Py_XDECREF(limited);
-    Py_DECREF(name);
-    return task;
-}
-
 static bool
-group_has_keyword(TacGroup *group, PyObject *kwnames)
+group_is_named(TacState *state, PyObject *const *values, PyObject *kwnames)
 {
-    PyObject *name = group->state->str_name;
     for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(kwnames); i++) {
-        PyObject *given = PyTuple_GET_ITEM(kwnames, i);
-        if (given == name || PyUnicode_Compare(given, name) == 0) {
-            return true;
+        PyObject *key = PyTuple_GET_ITEM(kwnames, i);
+        if (key == state->str_name
+            || PyUnicode_Compare(key, state->str_name) == 0) {
+            return values[i] != Py_None;
         }
     }
     return false;
 }
 
-/* The same with what the caller gave.  Without a name of his the Task gets its
- * coroutine's, after it is made. */
+/* The same with what the caller gave. */
 static PyObject *
 group_create_given(TacGroup *group, TacScope *scope, PyObject *coro,
                    PyObject *const *values, PyObject *kwnames)
 {
-    PyObject *limited = group_limit(group, scope, coro), *task = NULL;
-    if (limited == NULL) {
-        return NULL;
-    }
-    if (group_has_keyword(group, kwnames)) {
-        task = group_create(group, scope, limited, values, kwnames,
-                            group->on_done);
-        Py_DECREF(limited);
-        return task;
-    }
-    Py_ssize_t count = PyTuple_GET_SIZE(kwnames);
-    PyObject **all = PyMem_New(PyObject *, count + 1);
-    PyObject *names = PySequence_Concat(kwnames, group->kwnames);
-    if (all == NULL) {
-        PyErr_NoMemory();
-    }
-    else if (names != NULL
-             && group_find_name(group, NULL, coro, &all[count]) == 0)
+    PyObject *task = group_create_limited(group, scope, coro, values,
+                                          kwnames, group->on_done);
+    if (task != NULL && !group_is_named(group->state, values, kwnames)
+        && group_name_after(group->state, task, NULL, coro) < 0)
     {
-        memcpy(all, values, count * sizeof(*all));
-        task = group_create(group, scope, limited, all, names,
-                            group->on_done);
-        Py_DECREF(all[count]);
+        Py_CLEAR(task);
     }
-    Py_XDECREF(names);
-    PyMem_Free(all);
-    Py_DECREF(limited);
     return task;
 }
 
@@ -401,19 +414,19 @@ group_wake(TacGroup *group)
 static int
 group_look_for_error(TacGroup *group, PyObject *task)
 {
-    int cancelled = group_ask(task, group->state->str_cancelled);
-    if (cancelled != 0) {
-        return cancelled < 0 ? -1 : 0;
+    TacState *state = group->state;
+    PyObject *exc = PyObject_CallMethodNoArgs(task, state->str_exception);
+    if (exc == NULL && PyErr_ExceptionMatches(state->aio_cancelled_error)) {
+        PyErr_Clear();
+        return 0;
     }
-    PyObject *exc =
-        PyObject_CallMethodNoArgs(task, group->state->str_exception);
     if (exc == NULL || exc == Py_None) {
         Py_XDECREF(exc);
         return exc == NULL ? -1 : 0;
     }
     PyObject *args[3] = {(PyObject *)group, task, exc};
     PyObject *told = PyObject_VectorcallMethod(
-        group->state->str__task_failed, args, 3, NULL);
+        state->str__task_failed, args, 3, NULL);
     Py_DECREF(exc);
     Py_XDECREF(told);
     return told == NULL ? -1 : 0;
@@ -466,6 +479,7 @@ group_clear_run(TacGroup *group)
     Py_CLEAR(group->loop);
     Py_CLEAR(group->host);
     Py_CLEAR(group->on_done);
+    Py_CLEAR(group->context);
     Py_CLEAR(group->waiter);
     return 0;
 }
@@ -481,10 +495,13 @@ group_begin(TacGroup *group, PyObject *const *args, Py_ssize_t nargs)
     }
     PyObject *on_done =
         PyObject_GetAttr((PyObject *)group, group->state->str__task_done);
-    if (on_done == NULL) {
+    PyObject *context = on_done == NULL ? NULL : PyContext_CopyCurrent();
+    if (context == NULL) {
+        Py_XDECREF(on_done);
         return NULL;
     }
     Py_XSETREF(group->on_done, on_done);
+    Py_XSETREF(group->context, context);
     Py_XSETREF(group->loop, (TacLoop *)Py_NewRef(args[0]));
     Py_XSETREF(group->host, Py_NewRef(args[1]));
     group->entered = true;
@@ -564,6 +581,7 @@ group_tp_traverse(TacGroup *group, visitproc visit, void *arg)
     Py_VISIT(group->tasks);
     Py_VISIT(group->host);
     Py_VISIT(group->on_done);
+    Py_VISIT(group->context);
     Py_VISIT(group->waiter);
     Py_VISIT(group->wrap);
     Py_VISIT(group->link);

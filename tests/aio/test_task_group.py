@@ -613,6 +613,16 @@ async def test_children_that_wait_for_their_turn_are_cancelled():
     assert all(task.cancelled() for task in tasks)
 
 
+@in_tasks
+async def test_a_child_within_a_limit_that_is_cancelled_before_its_first_step():
+    async with TaskGroup(concurrency_limit=1) as group:
+        tasks = [group.create_task(asyncio.sleep(1)) for _ in range(2)]
+        for task in tasks:
+            task.cancel()
+    gc.collect()  # a coroutine that was never awaited would warn
+    assert all(task.cancelled() for task in tasks)
+
+
 def test_a_limit_is_at_least_one():
     with pytest.raises(ValueError, match="concurrency_limit must be >= 1"):
         TaskGroup(concurrency_limit=0)
@@ -969,6 +979,28 @@ def test_eager_children_may_end_at_once():
 
     seen = []
     assert Eager.run(main) == seen[0]
+
+
+def test_an_eager_child_that_ends_the_group():
+    """The group's own memory of its run goes while it makes the child."""
+    if Eager.factory is None:
+        pytest.skip("eager tasks came with CPython 3.12")
+
+    async def child():
+        group._end()
+        await asyncio.sleep(1)
+
+    async def main():
+        await group.__aenter__()
+        task = group.create_task(child())
+        assert group._loop is None
+        task.cancel()
+        await asyncio.wait([task])
+        assert task.cancelled() and not group._tasks
+        assert group.cancel_scope._close(None) is None
+
+    group = TaskGroup()
+    Eager.run(main)
 
 
 @pytest.mark.skipif(sys.version_info < (3, 14), reason="call graphs came with 3.14")
