@@ -5,7 +5,9 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import importlib.metadata
 import math
+import sys
 import threading
 from contextlib import asynccontextmanager
 
@@ -142,6 +144,18 @@ def test_installing_again_changes_nothing():
     before = dict(loaded_backends)
     trio_asyncio_c.install_anyio()
     assert loaded_backends == before
+
+
+def test_a_version_that_does_not_fit(monkeypatch):
+    monkeypatch.setattr(importlib.metadata, "version", lambda name: "4.14.0")
+    with pytest.raises(ImportError, match="anyio 4.14.0 does not fit"):
+        trio_asyncio_c.install_anyio()
+
+
+def test_there_is_no_anyio(monkeypatch):
+    monkeypatch.setitem(sys.modules, "anyio", None)
+    with pytest.raises(ImportError):
+        trio_asyncio_c.install_anyio()
 
 
 def test_an_event_loop_that_is_not_ours_is_refused():
