@@ -1003,3 +1003,51 @@ def test_streams_over_loopback(run):
                 group.cancel_scope.cancel()
 
     run(main)
+
+
+# At the crossings
+
+
+def test_a_trio_scope_reaches_anyios():
+    async def in_asyncio():
+        assert anyio.current_effective_deadline() < math.inf
+        raised = 0
+        with anyio.CancelScope() as scope:
+            for _ in range(3):
+                try:
+                    await anyio.sleep_forever()
+                except asyncio.CancelledError:
+                    raised += 1
+            await anyio.sleep_forever()
+        raise AssertionError(f"what is not {scope}'s went no further")
+
+    async def main():
+        with trio_asyncio_c.move_on_after(0.01) as scope:
+            await trio_asyncio_c.run_asyncio(in_asyncio)
+        assert scope.cancelled_caught
+
+    trio_asyncio_c.run(main)
+
+
+def test_an_anyio_scope_reaches_trios(run):
+    ended = []
+
+    async def in_trio():
+        try:
+            await trio_asyncio_c.sleep_forever()
+        finally:
+            with trio_asyncio_c.CancelScope(shield=True):
+                await trio_asyncio_c.sleep(0)
+            ended.append("in Trio")
+
+    async def call():
+        await trio_asyncio_c.run_trio(in_trio)
+
+    async def main():
+        async with anyio.create_task_group() as group:
+            group.start_soon(call)
+            await blocked()
+            group.cancel_scope.cancel()
+        assert ended == ["in Trio"]
+
+    run(main)
