@@ -143,7 +143,8 @@ class Runner:
             all_run=part.all_run,
         )
         problems = _compare.problems(plain, ours, wanted=self.choice.ids)
-        problems += _compare.wrong_trio(plain, ours)
+        if SWAP_PLUGIN in self.suite.ours:
+            problems += _compare.wrong_trio(plain, ours)
         if self.suite.subject is not None:
             names = self.suite.subject.name, self.suite.subject.ours
             problems += _compare.wrong_subject(plain, ours, names)

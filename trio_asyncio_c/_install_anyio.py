@@ -2,7 +2,23 @@
 
 from __future__ import annotations
 
+import importlib.metadata
+
 __all__ = ["install_anyio"]
+
+SUPPORTED_ANYIO = ("4.15", "4.16")
+"""The minor versions of anyio whose inside is known to fit."""
+
+
+def _check_version() -> None:
+    version = importlib.metadata.version("anyio")
+    if ".".join(version.split(".")[:2]) not in SUPPORTED_ANYIO:
+        raise ImportError(
+            f"anyio {version} does not fit trio_asyncio_c, which knows the inside of "
+            f"anyio {', '.join(SUPPORTED_ANYIO)} only; install one of these, or use "
+            "anyio's own backend, without install_anyio()",
+            name="anyio",
+        )
 
 
 def install_anyio() -> None:
@@ -19,6 +35,9 @@ def install_anyio() -> None:
 
     Not thread-safe.
     """
+    import anyio  # noqa: F401  (its absence is anyio's to tell)
+
+    _check_version()
     from anyio._core._eventloop import loaded_backends
 
     from . import _anyio_backend

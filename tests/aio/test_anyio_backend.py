@@ -5,7 +5,9 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import importlib.metadata
 import math
+import sys
 import threading
 from contextlib import asynccontextmanager
 
@@ -142,6 +144,18 @@ def test_installing_again_changes_nothing():
     before = dict(loaded_backends)
     trio_asyncio_c.install_anyio()
     assert loaded_backends == before
+
+
+def test_a_version_that_does_not_fit(monkeypatch):
+    monkeypatch.setattr(importlib.metadata, "version", lambda name: "4.14.0")
+    with pytest.raises(ImportError, match="anyio 4.14.0 does not fit"):
+        trio_asyncio_c.install_anyio()
+
+
+def test_there_is_no_anyio(monkeypatch):
+    monkeypatch.setitem(sys.modules, "anyio", None)
+    with pytest.raises(ImportError):
+        trio_asyncio_c.install_anyio()
 
 
 def test_an_event_loop_that_is_not_ours_is_refused():
@@ -987,5 +1001,53 @@ def test_streams_over_loopback(run):
                     await stream.send(b"again")
                     assert await stream.receive() == b"again"
                 group.cancel_scope.cancel()
+
+    run(main)
+
+
+# At the crossings
+
+
+def test_a_trio_scope_reaches_anyios():
+    async def in_asyncio():
+        assert anyio.current_effective_deadline() < math.inf
+        raised = 0
+        with anyio.CancelScope() as scope:
+            for _ in range(3):
+                try:
+                    await anyio.sleep_forever()
+                except asyncio.CancelledError:
+                    raised += 1
+            await anyio.sleep_forever()
+        raise AssertionError(f"what is not {scope}'s went no further")
+
+    async def main():
+        with trio_asyncio_c.move_on_after(0.01) as scope:
+            await trio_asyncio_c.run_asyncio(in_asyncio)
+        assert scope.cancelled_caught
+
+    trio_asyncio_c.run(main)
+
+
+def test_an_anyio_scope_reaches_trios(run):
+    ended = []
+
+    async def in_trio():
+        try:
+            await trio_asyncio_c.sleep_forever()
+        finally:
+            with trio_asyncio_c.CancelScope(shield=True):
+                await trio_asyncio_c.sleep(0)
+            ended.append("in Trio")
+
+    async def call():
+        await trio_asyncio_c.run_trio(in_trio)
+
+    async def main():
+        async with anyio.create_task_group() as group:
+            group.start_soon(call)
+            await blocked()
+            group.cancel_scope.cancel()
+        assert ended == ["in Trio"]
 
     run(main)

@@ -35,7 +35,14 @@ EXAMPLES = {
 
 
 @pytest.mark.parametrize(
-    ("page", "count"), [("README", 3), ("quattro", 16), ("traio", 1), ("trio_asyncio", 2)]
+    ("page", "count"),
+    [
+        ("README", 3),
+        ("anyio", 2),
+        ("quattro", 16),
+        ("traio", 1),
+        ("trio_asyncio", 2),
+    ],
 )
 def test_pages_have_examples(page, count):
     assert f"{page} {count}" in EXAMPLES
