@@ -213,7 +213,17 @@ class TaskGroup(_core.TaskGroupCore, asyncio.TaskGroup):
             self.cancel_scope.cancel("the body of a TaskGroup was left by an error")
         try:
             if has_tasks:
-                cancelled = await self._wait(cancelled)
+                # Scopes do not cancel this wait, for the children are in there
+                # themselves; any other cancel does, and the last one counts.
+                with _core.CancelScope(shield=True):
+                    while self._tasks:
+                        self._waiter = self._loop.create_future()
+                        try:
+                            await self._waiter
+                        except CancelledError as error:
+                            cancelled = error
+                            self.cancel_scope.cancel("its host was cancelled")
+                self._waiter = None
                 if (
                     exc is cancelled is None
                     and not self._errors
@@ -237,24 +247,6 @@ class TaskGroup(_core.TaskGroupCore, asyncio.TaskGroup):
             self._errors = []
             self._base_error = None
             del exc, traceback, cancelled
-
-    async def _wait(self, cancelled: CancelledError | None) -> CancelledError | None:
-        """Wait for all children. Scopes do not cancel this wait, for the children are
-        in there themselves; any other cancel does.
-
-        Returns the last of these, or `cancelled`.
-        """
-        with _core.CancelScope(shield=True):
-            while self._tasks:
-                self._waiter = self._loop.create_future()
-                try:
-                    await self._waiter
-                except CancelledError as error:
-                    cancelled = error
-                    self.cancel_scope.cancel("the host of a TaskGroup was cancelled")
-                finally:
-                    self._waiter = None
-        return cancelled
 
     def _finish(
         self, exc: BaseException | None, cancelled: CancelledError | None
