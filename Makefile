@@ -25,14 +25,14 @@ RUN := $(VENV)/bin/python
 # A variant's tests run in another folder.
 VARIANT_TESTS = $(PYTEST_ARGS) $(foreach test,$(TESTS),$(abspath .)/$(test))
 
-.PHONY: help build prepare demo test test-real debug sanitize coverage compat-cpython \
+.PHONY: help build prepare demo test test-real scope-pairs debug sanitize coverage compat-cpython \
 	compat-trio compat-trio-asyncio compat-libraries compat-nest-asyncio compat-tornado \
 	compat-quattro compat-traio compat-anyio bench clean distclean
 .NOTPARALLEL:
 
 help:
 	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
-	@echo 'Also: build test-real debug sanitize coverage compat-cpython compat-trio'
+	@echo 'Also: build test-real scope-pairs debug sanitize coverage compat-cpython compat-trio'
 	@echo 'compat-trio-asyncio compat-libraries compat-nest-asyncio compat-tornado'
 	@echo 'compat-quattro compat-traio compat-anyio bench clean distclean (CONTRIBUTING.rst)'
 
@@ -74,6 +74,10 @@ coverage: prepare
 	@tools/venv.sh $(PYTHON) $(VENV) coverage
 	TAC_COVERAGE=1 tools/test-variant.sh $(VENV) $(VARIANT_TESTS)
 	$(RUN) -m gcovr --root . --filter csrc/ build/variants/coverage-1-*
+
+# Cancel scopes beside all else that cancels in asyncio, as a table.
+scope-pairs: build
+	$(RUN) -m tests.aio._scope_pairs
 
 # Other projects' tests on ours: compat_tests/README.rst.
 compat-cpython: build

@@ -370,10 +370,11 @@ async def scope_in_child_of_asyncio_group(stage):
 
 GROUP_CANCEL_IN_SCOPE = {
     "T": "none 0",
-    "S+T together": "none 0 caught",
+    # The group's is thrown first, and ends it; the scope's is for a next await.
+    "S+T together": "none 0",
     "S+T turn": "none 0 caught",
-    "T+S together": "none 0 caught",
-    "T+S turn": "none 0 caught",
+    "T+S together": "none 0",
+    "T+S turn": "none 0",
 }
 
 
@@ -579,7 +580,11 @@ async def group_at_its_end_in_scope(stage):
                 stage.start()
 
 
-@row(20, {**GROUP, "S+O running": "O 1 caught"})
+# On CPython 3.15 the child that the body waits for is cancelled without a message.
+LATER = "O 1 caught" + " or CancelledError 1 caught" * (sys.version_info >= (3, 15))
+
+
+@row(20, {**GROUP, "S+O running": LATER})
 async def scope_in_body_of_group(stage):
     async with TaskGroup() as group:
         child = group.create_task(asyncio.sleep(1, "value"))
