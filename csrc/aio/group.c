@@ -410,16 +410,18 @@ group_wake(TacGroup *group)
     return rc < 0 ? -1 : 0;
 }
 
-/* One that was cancelled on its own is nobody's error. */
+/* One that was cancelled on its own is nobody's error.  Not to be told by what
+ * exception() raises: the first to see that takes its message away from who
+ * awaits the child. */
 static int
 group_look_for_error(TacGroup *group, PyObject *task)
 {
     TacState *state = group->state;
-    PyObject *exc = PyObject_CallMethodNoArgs(task, state->str_exception);
-    if (exc == NULL && PyErr_ExceptionMatches(state->aio_cancelled_error)) {
-        PyErr_Clear();
-        return 0;
+    int cancelled = group_ask(task, state->str_cancelled);
+    if (cancelled != 0) {
+        return cancelled < 0 ? -1 : 0;
     }
+    PyObject *exc = PyObject_CallMethodNoArgs(task, state->str_exception);
     if (exc == NULL || exc == Py_None) {
         Py_XDECREF(exc);
         return exc == NULL ? -1 : 0;
