@@ -75,7 +75,7 @@ struct tac_spare {
     X(_must_cancel) X(_fut_waiter) X(cancelling) X(uncancel)                \
     X(_task_done) X(_task_failed) X(exception) X(set_name) X(__aiter__) X(__aenter__)   \
     X(_enter_slowly) X(_serve) X(_exit) X(_exit_with) X(_close_unused)      \
-    X(_cancel_body) X(_cancel_requested)
+    X(_cancel_body) X(_cancel_requested) X(__self__)
 
 /* X(name): classes of trio_asyncio_c._exceptions, state->exc_<name>. */
 #define TAC_EXCEPTIONS(X)                                                 \

@@ -68,18 +68,30 @@ class ScopeCancel(str):
         return str, (str(self),)
 
 
+# The latest scope that was asked for, and its text: thousands of Tasks may be in it.
+_latest: tuple[weakref.ref[_core.CancelScope], str] | None = None
+
+
 def make_message(scope: _core.CancelScope) -> ScopeCancel:
     """Return the message of one cancel."""
+    global _latest
+    latest = _latest
+    if latest is None or latest[0]() is not scope:
+        latest = _latest = weakref.ref(scope), _describe(scope)
+    message = ScopeCancel(latest[1])
+    message.foreign = False
+    message._scope = latest[0]
+    return message
+
+
+def _describe(scope: _core.CancelScope) -> str:
     reason: Any = scope._cancel_reason
     text = f"cancelled by scope {id(scope):#x}"
     if reason is not None and reason.source == "deadline":
         text += ": its deadline has passed"
     elif reason is not None and reason.reason is not None:
         text += f": {reason.reason}"
-    message = ScopeCancel(text)
-    message.foreign = False
-    message._scope = weakref.ref(scope)
-    return message
+    return text
 
 
 def _message_of(exc: BaseException) -> object:

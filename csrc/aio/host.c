@@ -258,15 +258,15 @@ host_watch_item(TacLoop *loop, const struct tac_ring_item *item)
 
 /* Whose method an item calls.  Returns: new ref, or NULL, no exception set. */
 static PyObject *
-host_item_self(const struct tac_ring_item *item)
+host_item_self(TacLoop *loop, const struct tac_ring_item *item)
 {
     PyObject *callback = item->object;
     if (item->kind == TAC_RING_HANDLE) { /* debug mode, Tasks in Python */
         callback = ((TacHandle *)callback)->callback;
     }
-    PyObject *self = callback == NULL
-                         ? NULL
-                         : PyObject_GetAttrString(callback, "__self__");
+    PyObject *name = loop->state->str___self__;
+    PyObject *self =
+        callback == NULL ? NULL : PyObject_GetAttr(callback, name);
     if (self == NULL) {
         PyErr_Clear();
     }
@@ -277,7 +277,7 @@ host_item_self(const struct tac_ring_item *item)
 static PyObject *
 host_item_task(TacLoop *loop, const struct tac_ring_item *item)
 {
-    PyObject *task = host_item_self(item);
+    PyObject *task = host_item_self(loop, item);
     if (task != NULL
         && (loop->state->aio_task_type == NULL
             || !PyObject_TypeCheck(task, loop->state->aio_task_type)))
@@ -342,7 +342,7 @@ host_raise(TacLoop *loop, const struct tac_ring_item *item)
 static int
 host_check_scopes(TacLoop *loop, const struct tac_ring_item *item)
 {
-    PyObject *self = host_item_self(item);
+    PyObject *self = host_item_self(loop, item);
     int rc = tac_scoped_check_all(loop, self);
     Py_XDECREF(self);
     return rc;

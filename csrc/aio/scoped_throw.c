@@ -109,19 +109,17 @@ scoped_look_at_coro(TacScoped *scoped, struct scoped_view *view)
     return 0;
 }
 
+/* What it waits for, if it does. */
 static int
-scoped_look_at_wait(TacScoped *scoped, struct scoped_view *view)
+scoped_look_at_waiter(TacScoped *scoped, struct scoped_view *view)
 {
     TacState *state = scoped->state;
-    int waits = scoped_ask(view->task, state->str__must_cancel, false, 0);
-    if (waits < 0
-        || PyObject_GetOptionalAttr(view->task, state->str__fut_waiter,
-                                    &view->waiter)
-               < 0)
+    if (PyObject_GetOptionalAttr(view->task, state->str__fut_waiter,
+                                 &view->waiter)
+        < 0)
     {
         return -1;
     }
-    view->cancel_waits = waits;
     if (view->waiter == Py_None) {
         Py_CLEAR(view->waiter);
     }
@@ -130,6 +128,15 @@ scoped_look_at_wait(TacScoped *scoped, struct scoped_view *view)
                     : scoped_ask(view->waiter, state->str_done, true, 0);
     view->woken = woken > 0;
     return woken < 0 ? -1 : 0;
+}
+
+static int
+scoped_look_at_cancel(TacScoped *scoped, struct scoped_view *view)
+{
+    int waits = scoped_ask(view->task, scoped->state->str__must_cancel, false,
+                           0);
+    view->cancel_waits = waits > 0;
+    return waits < 0 ? -1 : 0;
 }
 
 static void
@@ -147,6 +154,13 @@ scoped_look(TacScoped *scoped, struct scoped_view *view)
         view->done = true;
         return 0;
     }
+    if (scoped_look_at_waiter(scoped, view) < 0) {
+        return -1;
+    }
+    if (view->waiter != NULL && !view->woken) {
+        scoped->has_stepped = true; /* nor is it running: that has no waiter */
+        return scoped_look_at_cancel(scoped, view);
+    }
     int done = scoped_ask(view->task, scoped->state->str_done, true, 0);
     if (done != 0) {
         view->done = true;
@@ -155,7 +169,7 @@ scoped_look(TacScoped *scoped, struct scoped_view *view)
     if (scoped_look_at_coro(scoped, view) < 0) {
         return -1;
     }
-    return view->running ? 0 : scoped_look_at_wait(scoped, view);
+    return view->running ? 0 : scoped_look_at_cancel(scoped, view);
 }
 
 /* Throwing ---------------------------------------------------------------- */
@@ -317,7 +331,9 @@ scoped_throw_now(TacScoped *scoped, struct scoped_view *view,
         return -1;
     }
     Py_CLEAR(view->waiter);
-    if (scoped_look_at_wait(scoped, view) < 0) {
+    if (scoped_look_at_waiter(scoped, view) < 0
+        || scoped_look_at_cancel(scoped, view) < 0)
+    {
         return -1;
     }
     return scoped->loop == NULL ? 0 : scoped_arm_retry(scoped, view, now_s);

@@ -46,11 +46,17 @@ def test_net_case_runs(tmp_path, name, printed):
 
 
 @pytest.mark.parametrize(
-    "name", ["sandwich of ten levels", "run_trio / spawn in a nursery"]
+    "script, name",
+    [
+        ("bench_crossing.py", "sandwich of ten levels"),
+        ("bench_crossing.py", "run_trio / spawn in a nursery"),
+        ("bench_scopes.py", "a task group with 10 children"),
+        ("bench_scopes.py", "a scope with 10 000 tasks"),
+    ],
 )
-def test_crossing_case_runs(tmp_path, name):
+def test_case_of_few_words_runs(tmp_path, script, name):
     found = tmp_path / "found.json"
-    script = str(ROOT / "benchmarks" / "bench_crossing.py")
+    script = str(ROOT / "benchmarks" / script)
     done = subprocess.run(
         [sys.executable, script, "--quick", "--only", name, "--json", str(found)],
         capture_output=True,
