@@ -51,6 +51,24 @@ poller_on_timer(struct ev_loop *loop, ev_timer *timer, int revents)
     /* Nothing to do: the wait has ended. */
 }
 
+/* Before which node a watch goes into the list, whose last one does its part
+ * first: of one fd what reads goes before what writes, whichever was armed
+ * first. */
+static struct tac_list *
+poller_place(struct tac_poller *poller, const struct tac_watch *watch)
+{
+    struct tac_list *last = poller->fired.prev;
+    if (last == &poller->fired) {
+        return last;
+    }
+    const struct tac_watch *other =
+        tac_list_entry(last, struct tac_watch, node);
+    bool stays_first = other->io.fd == watch->io.fd
+                      && (other->io.events & TAC_WATCH_READ)
+                      && !(watch->io.events & TAC_WATCH_READ);
+    return stays_first ? last : &poller->fired;
+}
+
 /* libev goes through what is pending from the last to the first, so what the
  * watches do waits until it is through. */
 static void
@@ -62,7 +80,7 @@ poller_on_io(struct ev_loop *loop, ev_io *io, int revents)
     poller->events++;
     watch->revents = revents;
     tac_list_unlink(&watch->node);
-    tac_list_append(&poller->fired, &watch->node);
+    tac_list_append(poller_place(poller, watch), &watch->node);
 }
 
 /* What one does may disarm others, which takes them out of the list. */
