@@ -232,6 +232,7 @@ class TrioEventLoop(EventLoop):
         if self._thread_id is not None and not self._halted:
             raise RuntimeError("You need to stop the loop before closing it")
         self._thread_id = None
+        self._set_coroutine_origin_tracking(False)  # of debug mode, for all code
         super().close()
 
     def default_exception_handler(self, context: dict[str, Any]) -> None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+import sys
 import warnings
 
 import pytest
+
 import trio_asyncio_c
 from trio_asyncio_c import trio
 
@@ -176,5 +178,18 @@ def test_synchronize_with_a_loop_that_runs_nothing_more():
                 await loop.synchronize()
         with pytest.raises(RuntimeError, match="^Event loop is closed$"):
             await loop.synchronize()
+
+    trio.run(main)
+
+
+def test_debug_mode_ends_with_the_block():
+    """It has the interpreter remember where each coroutine was made."""
+
+    async def main():
+        async with open_loop() as loop:
+            loop.set_debug(True)
+            await loop.synchronize()
+            assert sys.get_coroutine_origin_tracking_depth() > 0
+        assert sys.get_coroutine_origin_tracking_depth() == 0
 
     trio.run(main)
