@@ -678,6 +678,10 @@ def test_a_child_that_goes_on_in_the_run_is_in_it_again():
     )
 
 
+@pytest.mark.skipif(
+    sys.version_info >= (3, 14),
+    reason="a fork takes asyncio's list of Tasks from the child, which then hangs",
+)
 def test_a_child_unwinds_managers_that_cross():
     assert (
         on_ours(
