@@ -362,8 +362,8 @@ async def scope_in_child_of_asyncio_group(stage):
         log.append("ended")
 
     async with asyncio.TaskGroup() as group:
-        task = group.create_task(child())
         group.create_task(asyncio.sleep(1))
+        task = group.create_task(child())
     assert task.cancelled() == ("O" in stage.causes)
     assert log == ([] if task.cancelled() else ["ended"])
 
