@@ -37,7 +37,7 @@ EXAMPLES = {
 @pytest.mark.parametrize(
     ("page", "count"),
     [
-        ("README", 3),
+        ("README", 4),
         ("anyio", 2),
         ("quattro", 16),
         ("traio", 1),
