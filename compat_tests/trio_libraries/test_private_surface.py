@@ -106,8 +106,8 @@ def test_cancel_scope_is_an_identity_with_weak_references():
     assert not hasattr(scope, "__dict__")
     with pytest.raises(AttributeError):
         scope.note = "of one's own"
-    with pytest.raises(TypeError):
-        trio.CancelScope(inf)
+    with pytest.raises(TypeError):  # the first is the deadline here, as in quattro
+        trio.CancelScope(inf, inf)
     with pytest.raises(TypeError):
         type("Sub", (trio.CancelScope,), {})
 
