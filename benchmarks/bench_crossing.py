@@ -16,6 +16,7 @@ from shared.machine import describe
 from shared.measure import measure
 from shared.options import chosen, parse_options
 from shared.report import (
+    as_json,
     goal_words,
     print_failures,
     print_line,
@@ -59,13 +60,6 @@ def print_table(section, rows):
         cells = (row.cell(peer, section.divisor) for peer in section.peers)
         print_line(name, cells, verdict(row, section))
     print_failures(rows)
-
-
-def as_json(rows):
-    return {
-        name: {"rounds": row.rounds, "failures": row.failures}
-        for name, row in rows.items()
-    }
 
 
 def main():

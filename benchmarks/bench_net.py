@@ -23,6 +23,7 @@ from shared.machine import describe
 from shared.measure import measure
 from shared.options import chosen, parse_options
 from shared.report import (
+    as_json,
     goal_words,
     print_failures,
     print_line,
@@ -200,13 +201,6 @@ def cases_of(section, options):
         for case in chosen(section.cases, options.only)
         if not (options.quick and LARGE in case.name)
     ]
-
-
-def as_json(rows):
-    return {
-        name: {"rounds": row.rounds, "failures": row.failures}
-        for name, row in rows.items()
-    }
 
 
 def main():

@@ -16,6 +16,7 @@ from shared.machine import describe
 from shared.measure import measure
 from shared.options import chosen, parse_options
 from shared.report import (
+    as_json,
     goal_words,
     print_failures,
     print_line,
@@ -66,13 +67,6 @@ def print_table(section, rows):
         for verdict in verdicts(row, section):
             print(verdict)
     print_failures(rows)
-
-
-def as_json(rows):
-    return {
-        name: {"rounds": row.rounds, "failures": row.failures}
-        for name, row in rows.items()
-    }
 
 
 def main():

@@ -53,17 +53,15 @@ class Asyncio:
 class Scoped:
     """Those with `move_on_after` and `CancelScope`, by the names of a package."""
 
-    def __init__(self, api):
+    def __init__(self, api, open_group):
         self.api = api
+        self._open_group = open_group
 
     async def scope(self, count):
         move_on_after = self.api.move_on_after
         for _ in range(count):
             with move_on_after(LONG_S):
                 pass
-
-    def _open_group(self):
-        raise NotImplementedError
 
     def _start(self, group, function, *args):
         group.start_soon(function, *args)
@@ -106,21 +104,8 @@ class Scoped:
         return clock() - began
 
 
-class Anyio(Scoped):
-    def _open_group(self):
-        return self.api.create_task_group()
-
-
-class Trio(Scoped):
-    def _open_group(self):
-        return self.api.open_nursery()
-
-
 class Ours(Scoped):
     """In asyncio Tasks of our loop."""
-
-    def _open_group(self):
-        return self.api.TaskGroup()
 
     def _start(self, group, function, *args):
         group.create_task(function(*args))

@@ -27,7 +27,7 @@ def run_in_task(case, side, warm_up_s, loop_factory):
 def run_trio(case, warm_up_s):
     import trio
 
-    trio.run(serve_rounds, case, scope_sides.Trio(trio), warm_up_s)
+    trio.run(serve_rounds, case, scope_sides.Scoped(trio, trio.open_nursery), warm_up_s)
 
 
 def main(peer, name, warm_up_s):
@@ -46,9 +46,9 @@ def main(peer, name, warm_up_s):
         elif peer == ANYIO:
             import anyio
 
-            side = scope_sides.Anyio(anyio)
+            side = scope_sides.Scoped(anyio, anyio.create_task_group)
         elif peer == OURS:
-            side = scope_sides.Ours(trio_asyncio_c)
+            side = scope_sides.Ours(trio_asyncio_c, trio_asyncio_c.TaskGroup)
     except ModuleNotFoundError:
         say_missing()
         return

@@ -12,7 +12,7 @@ from asyncio import CancelledError, Semaphore
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from . import _core
-from ._task_scopes import ScopeCancel
+from ._task_scopes import says_scope
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Generator
@@ -57,11 +57,6 @@ class _Limit:
         """Close what belonged to Tasks that were cancelled before their first step."""
         while self._not_begun:
             self._not_begun.pop().close()
-
-
-def _is_own(exc: BaseException) -> bool:
-    message = exc.args[0] if exc.args else None
-    return isinstance(message, ScopeCancel) and not message.foreign
 
 
 class _TaskStatus(Generic[_T]):
@@ -287,7 +282,7 @@ class TaskGroup(_core.TaskGroupCore, asyncio.TaskGroup):
         next await."""
         if not getattr(host, "_must_cancel", False):
             host.uncancel()
-            if cancelled is None or not cancelled.args or _is_own(cancelled):
+            if cancelled is None or not cancelled.args or says_scope(cancelled):
                 host.cancel()
             else:
                 host.cancel(cancelled.args[0])
@@ -370,7 +365,7 @@ class TaskGroup(_core.TaskGroupCore, asyncio.TaskGroup):
                     error = again
         if task.cancelled() or task.exception() is None:
             return
-        if not _is_own(error):
+        if not says_scope(error):
             host = asyncio.current_task()
             assert host is not None
             self._cancel_again(host, error)

@@ -98,6 +98,12 @@ def _message_of(exc: BaseException) -> object:
     return exc.args[0] if exc.args else None
 
 
+def says_scope(exc: BaseException) -> bool:
+    """Whether an error, by its own message, stands for a scope's cancel alone."""
+    message = _message_of(exc)
+    return isinstance(message, ScopeCancel) and not message.foreign
+
+
 def _chain(exc: BaseException) -> Iterator[CancelledError]:
     """Yield an error and those that it was raised in, the CancelledErrors only."""
     seen: set[int] = set()
@@ -111,8 +117,7 @@ def _chain(exc: BaseException) -> Iterator[CancelledError]:
 
 def _is_own(exc: BaseException) -> bool:
     """Whether an error stands for cancels of scopes alone."""
-    messages = map(_message_of, _chain(exc))
-    return all(isinstance(m, ScopeCancel) and not m.foreign for m in messages)
+    return all(map(says_scope, _chain(exc)))
 
 
 def _awaited(coro: Any) -> Iterator[Any]:

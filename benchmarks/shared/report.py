@@ -35,6 +35,14 @@ def print_failures(rows):
                 print(f"{name}, {peer} {failure}")
 
 
+def as_json(rows):
+    """Return what the rounds were, for `write_json`."""
+    return {
+        name: {"rounds": row.rounds, "failures": row.failures}
+        for name, row in rows.items()
+    }
+
+
 def write_json(path, machine, cases):
     Path(path).write_text(
         json.dumps({"machine": machine, "cases": cases}, indent=1) + "\n"
