@@ -109,7 +109,7 @@ struct tac_spare {
     X(trio_token) X(worker) X(event) X(channel) X(send_channel)             \
     X(receive_channel) X(loop) X(handle) X(timer_handle)      \
     X(fd_watch) X(executor_job) X(waiter) X(trio_call) X(trio_future)       \
-    X(aio_call) X(aio_as_trio) X(trio_as_aio) X(aio_step) X(aio_task)       \
+    X(aio_call) X(aio_as_trio) X(trio_as_aio) X(aio_task)       \
     X(aio_future) X(sock_call) X(socket) X(thread_handle) X(stream)         \
     X(stream_transport) X(listener) X(connecting) X(aio_server)             \
     X(aio_weakset) X(aio_reader_protocol) X(aio_reader) X(tls)              \
@@ -173,10 +173,7 @@ typedef struct TacState {
 #define X(name) PyObject *name;
     TAC_OBJECTS(X)
 #undef X
-    /* What aio learnt of the interpreter's C Task: the type of its step
-     * callback and of itself (in TAC_TYPES), and its wake-up's method. */
-    const PyMethodDef *aio_wakeup;
-    PyCFunction aio_cancelling; /* its cancelling(), or NULL */
+    PyCFunction aio_cancelling; /* that of the interpreter's C Task, or NULL */
     bool aio_locks_handles; /* those of call_soon_threadsafe: from 3.14 on */
     uint64_t next_task_counter;
     struct tac_list runners;  /* of TacRunner.state_node: all there are */

@@ -2,7 +2,6 @@
 #include "aio/call.h"
 
 #include "aio/handle.h"
-#include "aio/interp.h"
 #include "aio/own_clock.h"
 #include "aio/thread_handle.h"
 #include "aio/timer.h"
@@ -190,8 +189,7 @@ call_push_handle(TacLoop *loop, const struct call_args *call)
     return call_push(loop, handle);
 }
 
-/* A Task's step(context=...) or wake-up(future, context=...): nobody keeps the
- * handle, so there is none. */
+/* callback([future,] context=...): nobody keeps the handle, so there is none. */
 static PyObject *
 call_push_step(TacLoop *loop, PyObject *const *args, Py_ssize_t nargs)
 {
@@ -207,18 +205,18 @@ call_push_step(TacLoop *loop, PyObject *const *args, Py_ssize_t nargs)
     Py_RETURN_NONE;
 }
 
-/* call_soon(step, [future,] context=...), as the C Task calls it: always with
- * the same tuple of names.  Python code that passes a step on, such as an
- * override of call_soon, has another tuple, and may keep the handle. */
+/* What asyncio's C code calls for the steps of Tasks and for the callbacks of
+ * Futures, always with the same tuple of names.  Python code that passes such
+ * a call on, as an override of call_soon does, has another tuple, and may keep
+ * the handle. */
 static inline bool
-call_is_task_step(TacLoop *loop, PyObject *const *args, Py_ssize_t nargs,
-                  PyObject *kwnames)
+call_is_of_futures(TacLoop *loop, PyObject *const *args, Py_ssize_t nargs,
+                   PyObject *kwnames)
 {
     return kwnames == loop->state->aio_kwnames
            && (nargs == 1 || nargs == 2)
            && PyContext_CheckExact(args[nargs]) && !loop->debug
-           && !loop->closed && loop->runner != NULL
-           && tac_interp_is_task_step(loop->state, args[0]);
+           && !loop->closed && loop->runner != NULL;
 }
 
 /* By far the most frequent case: no keywords, the loop is running. */
@@ -229,8 +227,8 @@ call_is_plain(TacLoop *loop, Py_ssize_t nargs, PyObject *kwnames)
            && loop->runner != NULL && loop->runner->in_turns;
 }
 
-/* 0, or -1 with WouldBlock.  What asyncio's Futures in C queue for those who
- * wait for them has their tuple of names. */
+/* 0, or -1 with WouldBlock.  What Futures queue for those who wait for them has
+ * their tuple of names. */
 static inline int
 call_check_room(TacLoop *loop, PyObject *kwnames)
 {
@@ -251,7 +249,7 @@ PyObject *
 tac_call_soon(TacLoop *loop, PyObject *const *args, Py_ssize_t nargs,
               PyObject *kwnames)
 {
-    if (kwnames != NULL && call_is_task_step(loop, args, nargs, kwnames)) {
+    if (kwnames != NULL && call_is_of_futures(loop, args, nargs, kwnames)) {
         return call_push_step(loop, args, nargs);
     }
     if (call_check_room(loop, kwnames) < 0) {

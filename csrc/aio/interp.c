@@ -3,6 +3,8 @@
 
 #include "base/compat.h"
 
+#include <string.h>
+
 /* The C function that Task.cancelling() is, which needs no lookup then. */
 static int
 interp_learn_cancelling(TacState *state)
@@ -36,8 +38,6 @@ interp_learn_step(TacState *state, PyObject *step, PyObject *kwnames)
     if (task == NULL) {
         return -1;
     }
-    Py_XSETREF(state->aio_step_type,
-               (PyTypeObject *)Py_NewRef((PyObject *)Py_TYPE(step)));
     Py_XSETREF(state->aio_task_type,
                (PyTypeObject *)Py_NewRef((PyObject *)Py_TYPE(task)));
     Py_XSETREF(state->aio_kwnames, Py_NewRef(kwnames));
@@ -151,19 +151,4 @@ tac_interp_learn(TacState *state, PyObject *step, PyObject *kwnames)
         return -1;
     }
     return interp_learn_step(state, step, kwnames);
-}
-
-bool
-tac_interp_is_new_wakeup(TacState *state, PyObject *callback)
-{
-    PyObject *self = PyCFunction_GET_SELF(callback);
-    const PyMethodDef *method = ((PyCFunctionObject *)callback)->m_ml;
-    if (state->aio_task_type == NULL || self == NULL
-        || !PyObject_TypeCheck(self, state->aio_task_type)
-        || strcmp(method->ml_name, "task_wakeup") != 0)
-    {
-        return false;
-    }
-    state->aio_wakeup = method;
-    return true;
 }
