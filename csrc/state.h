@@ -107,9 +107,9 @@ struct tac_spare {
     X(task_status) X(scope) X(trap) X(raise_cancel) X(cancel_status)        \
     X(async_function) X(parking_lot) X(run_var) X(run_var_token)            \
     X(trio_token) X(worker) X(event) X(channel) X(send_channel)             \
-    X(receive_channel) X(loop) X(handle) X(timer_handle)      \
+    X(receive_channel) X(loop) X(handle) X(timer_handle)                    \
     X(fd_watch) X(executor_job) X(waiter) X(trio_call) X(trio_future)       \
-    X(aio_call) X(aio_as_trio) X(trio_as_aio) X(aio_task)       \
+    X(aio_call) X(aio_as_trio) X(trio_as_aio) X(aio_task)                   \
     X(aio_future) X(sock_call) X(socket) X(thread_handle) X(stream)         \
     X(stream_transport) X(listener) X(connecting) X(aio_server)             \
     X(aio_weakset) X(aio_reader_protocol) X(aio_reader) X(tls)              \
@@ -131,6 +131,9 @@ struct tac_spare {
     X(aio_events)          /* and the dicts of its modules futures */     \
     X(aio_futures_dict)    /* and tasks; these are NULL until the */      \
     X(aio_tasks_dict)      /* first loop */                               \
+    X(aio_add_done_callback) X(aio_cancelled) /* of its C Tasks */        \
+    X(aio_exception) X(aio_set_name)                                      \
+    X(aio_add_awaited_by) X(aio_discard_awaited_by) /* from 3.14 on */    \
     X(aio_current_task)    /* asyncio.current_task; the dict that it */   \
     X(aio_current_tasks)   /* looks into, NULL from 3.14 on */            \
     X(socket_methods)      /* of _socket.socket: see aio/sock.c */        \

@@ -48,6 +48,7 @@
 #include "core/timeout.c"
 #include "core/trap.c"
 #include "core/wait.c"
+#include "aio/births.c"
 #include "aio/call.c"
 #include "aio/create.c"
 #include "aio/executor.c"

@@ -927,17 +927,15 @@ class TaskGroupCore:
     # What the Python half does with it
     _waiter: asyncio.Future[None] | None
     _wrap: Callable[[Any], Any] | None
-    _link: Callable[[asyncio.Future[Any], asyncio.Future[Any]], None] | None
-    _unlink: Callable[[asyncio.Future[Any], asyncio.Future[Any]], None] | None
     _loop: Any
-    _tasks: set[asyncio.Task[Any]]
+    _tasks: Any  # a dict, its keys; a set, says typeshed of asyncio's
     @property
     def _parent_task(self) -> Any: ...
     @property
     def _entered(self) -> bool: ...
     @property
     def _exiting(self) -> bool: ...
-    def _begin(self, loop: LoopCore, host: asyncio.Task[Any], /) -> None: ...
+    def _enter(self) -> bool: ...
     def _check_open(self) -> None: ...
     def _start(
         self,

@@ -6,7 +6,6 @@ What runs once a child is in csrc/aio/group.c.
 from __future__ import annotations
 
 import asyncio
-import sys
 import types
 from asyncio import CancelledError, Semaphore
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -144,6 +143,9 @@ class TaskGroup(_core.TaskGroupCore, asyncio.TaskGroup):
     __module__ = "trio_asyncio_c"
 
     _close_wrapped: Callable[[], None] | None = None
+    # Of the instance once there is an error.
+    _errors: list[BaseException] | None = None
+    _base_error: BaseException | None = None
 
     def __init__(self, *, concurrency_limit: int | None = None) -> None:
         # Not super().__init__(): what that sets is in the C half.
@@ -152,8 +154,6 @@ class TaskGroup(_core.TaskGroupCore, asyncio.TaskGroup):
                 raise ValueError("concurrency_limit must be >= 1")
             limit = _Limit(concurrency_limit)
             self._wrap, self._close_wrapped = limit.wrap, limit.close
-        self._errors: list[BaseException] = []
-        self._base_error: BaseException | None = None
 
     def __repr__(self) -> str:
         words = [""]
@@ -179,18 +179,17 @@ class TaskGroup(_core.TaskGroupCore, asyncio.TaskGroup):
         self.cancel_scope.cancel(reason)
 
     async def __aenter__(self) -> Self:
-        if self._entered:
-            raise RuntimeError(f"TaskGroup {self!r} has already been entered")
-        loop: Any = asyncio.get_running_loop()
-        host = asyncio.current_task(loop)
-        if host is None:
-            raise RuntimeError(f"TaskGroup {self!r} cannot determine the parent task")
-        self.cancel_scope.__enter__()
-        if sys.version_info >= (3, 14):
-            self._link = asyncio.future_add_to_awaited_by
-            self._unlink = asyncio.future_discard_from_awaited_by
-        self._begin(loop, host)
+        if not self._enter():
+            raise self._why_not_entered()
         return self
+
+    def _why_not_entered(self) -> RuntimeError:
+        if self._entered:
+            return RuntimeError(f"TaskGroup {self!r} has already been entered")
+        if asyncio.current_task() is None:
+            return RuntimeError(f"TaskGroup {self!r} cannot determine the parent task")
+        self.cancel_scope.__enter__()  # says that this loop is none of ours
+        raise AssertionError("a scope was entered, and a group was not")
 
     async def __aexit__(  # type: ignore[override]  # None, says typeshed
         self,
@@ -239,8 +238,7 @@ class TaskGroup(_core.TaskGroupCore, asyncio.TaskGroup):
             self._end()
             if self._close_wrapped is not None:
                 self._close_wrapped()
-            self._errors = []
-            self._base_error = None
+            self._errors = self._base_error = None
             del exc, traceback, cancelled
 
     def _finish(
@@ -248,7 +246,9 @@ class TaskGroup(_core.TaskGroupCore, asyncio.TaskGroup):
     ) -> bool:
         """Leave the scope, and say as __aexit__() what becomes of the block's error."""
         rest = self.cancel_scope._close(exc if cancelled is None else cancelled)
-        errors, base_error = self._errors, self._base_error
+        if rest is exc is None and not self._errors:
+            return True
+        errors, base_error = self._errors or [], self._base_error
         try:
             if base_error is not None:
                 if base_error is exc:
@@ -289,6 +289,8 @@ class TaskGroup(_core.TaskGroupCore, asyncio.TaskGroup):
 
     def _task_failed(self, task: asyncio.Task[Any], exc: BaseException) -> None:
         """A child has ended with an error: called from C."""
+        if self._errors is None:
+            self._errors = []
         self._errors.append(exc)
         if isinstance(exc, (KeyboardInterrupt, SystemExit)):
             self._base_error = self._base_error or exc

@@ -1,6 +1,8 @@
 /* aio/group.c - what a TaskGroup does once a task. */
 #include "aio/group.h"
 
+#include "aio/births.h"
+#include "aio/interp.h"
 #include "aio/loop.h"
 #include "base/args.h"
 #include "base/compat.h"
@@ -14,14 +16,13 @@ typedef struct {
     TacLoop *loop;        /* owned from entry to exit (I1) */
     TacScope *scope;      /* owned: born in it are the Tasks */
     TacScope *background; /* owned: a branch of it, or NULL: not needed yet */
-    PyObject *tasks;      /* owned: a set (I2) */
+    PyObject *tasks;      /* owned: a dict with them as keys (I2) */
+    tac_births births;    /* those of the scope, from entry to the last end */
     PyObject *host;       /* owned from entry to exit: the Task it is in */
     PyObject *on_done;    /* owned likewise: its method _task_done */
     PyObject *context;    /* owned likewise: that of all these callbacks */
     PyObject *waiter;     /* owned: the Future of whoever leaves; or NULL */
     PyObject *wrap;       /* owned: what limits coroutines; or NULL */
-    PyObject *link;       /* owned: future_add_to_awaited_by; or NULL */
-    PyObject *unlink;     /* owned: its opposite; or NULL */
     PyObject *kwnames;    /* owned: ("name",) */
     bool entered, exiting;
 } TacGroup;
@@ -52,7 +53,7 @@ group_check_open(TacGroup *group, bool while_cancelled)
         problem = "TaskGroup %R has not been entered";
     }
     else if (group->loop == NULL
-             || (group->exiting && PySet_GET_SIZE(group->tasks) == 0)) {
+             || (group->exiting && PyDict_GET_SIZE(group->tasks) == 0)) {
         problem = "TaskGroup %R is finished";
     }
     else if (group->scope->cancel_called && !while_cancelled) {
@@ -64,53 +65,66 @@ group_check_open(TacGroup *group, bool while_cancelled)
     return problem == NULL ? 0 : -1;
 }
 
-/* Its Task is the group's from now on, which is told of its end. */
+/* Note, or forget, in asyncio's call graph who waits for the Task. */
 static int
-group_take(TacGroup *group, PyObject *task, PyObject *on_done,
-           PyObject *context)
+group_link(TacGroup *group, PyObject *link, PyObject *task)
 {
-    if (PySet_Add(group->tasks, task) < 0) {
-        return -1;
+    if (link == NULL || group->host == NULL) {
+        return 0;
     }
-    if (group->link != NULL && group->host != NULL) {
-        PyObject *both[2] = {task, group->host};
-        PyObject *linked = PyObject_Vectorcall(group->link, both, 2, NULL);
-        if (linked == NULL) {
-            return -1;
-        }
-        Py_DECREF(linked);
-    }
+    PyObject *both[2] = {task, group->host};
+    PyObject *done = PyObject_Vectorcall(link, both, 2, NULL);
+    Py_XDECREF(done);
+    return done == NULL ? -1 : 0;
+}
+
+/* Be told of its end. */
+static int
+group_watch(TacGroup *group, PyObject *task, PyObject *on_done,
+            PyObject *context)
+{
+    TacState *state = group->state;
     /* With a context, or each gets a copy of one. */
     PyObject *args[3] = {task, on_done, context};
-    PyObject *added =
-        PyObject_VectorcallMethod(group->state->str_add_done_callback, args,
-                                  2, group->state->context_kwnames);
+    PyObject *added = tac_interp_call_task(
+        state, state->aio_add_done_callback, state->str_add_done_callback,
+        args, 2, state->context_kwnames);
     Py_XDECREF(added);
     return added == NULL ? -1 : 0;
 }
 
-static PyObject *
-group_call_create(TacLoop *loop, TacScope *scope, PyObject *coro,
-                  PyObject *const *values, PyObject *kwnames)
+static int
+group_forget(TacGroup *group, PyObject *task)
 {
-    Py_ssize_t count = kwnames == NULL ? 0 : PyTuple_GET_SIZE(kwnames);
-    PyObject *few[4], **call = few;
-    if (count > 2) {
-        call = PyMem_New(PyObject *, count + 2);
-        if (call == NULL) {
-            return PyErr_NoMemory();
-        }
+    if (group->loop != NULL) {
+        tac_births_end(group->loop, task);
     }
-    call[0] = (PyObject *)scope;
-    call[1] = coro;
-    for (Py_ssize_t i = 0; i < count; i++) {
-        call[i + 2] = values[i];
+    int there = PyDict_Contains(group->tasks, task);
+    return there <= 0 ? there : PyDict_DelItem(group->tasks, task);
+}
+
+/* The Task, born in a scope, is the group's from now on. */
+static int
+group_take(TacGroup *group, TacLoop *loop, TacScope *scope, PyObject *task,
+           PyObject *on_done, PyObject *context)
+{
+    if (PyDict_SetItem(group->tasks, task, Py_None) < 0) {
+        return -1;
     }
-    PyObject *task = tac_scoped_create_task(loop, call, 2, kwnames);
-    if (call != few) {
-        PyMem_Free(call);
+    bool here = scope == group->scope && group->births.base.runner != NULL;
+    int rc = here ? tac_births_add(&group->births, task)
+                  : tac_scoped_adopt(loop, task, scope);
+    if (rc == 0 && group_link(group, group->state->aio_add_awaited_by, task) == 0
+        && group_watch(group, task, on_done, context) == 0)
+    {
+        return 0;
     }
-    return task;
+    PyObject *error = PyErr_GetRaisedException();
+    if (group_forget(group, task) < 0) {
+        PyErr_WriteUnraisable(task);
+    }
+    PyErr_SetRaisedException(error);
+    return -1;
 }
 
 /* Start a coroutine with the keyword arguments of create_task(); all borrowed.
@@ -124,8 +138,10 @@ group_create(TacGroup *group, TacScope *scope, PyObject *coro,
     PyObject *context = Py_NewRef(group->context);
     Py_INCREF(scope);
     Py_INCREF(on_done);
-    PyObject *task = group_call_create(loop, scope, coro, values, kwnames);
-    if (task != NULL && group_take(group, task, on_done, context) < 0) {
+    PyObject *task = tac_scoped_create(loop, scope, coro, values, kwnames);
+    if (task != NULL
+        && group_take(group, loop, scope, task, on_done, context) < 0)
+    {
         Py_CLEAR(task);
     }
     Py_DECREF(on_done);
@@ -166,8 +182,9 @@ group_name_after(TacState *state, PyObject *task, PyObject *fn,
     if (found <= 0) {
         return found;
     }
-    PyObject *done =
-        PyObject_CallMethodOneArg(task, state->str_set_name, name);
+    PyObject *args[2] = {task, name};
+    PyObject *done = tac_interp_call_task(
+        state, state->aio_set_name, state->str_set_name, args, 2, NULL);
     Py_DECREF(name);
     if (done == NULL && PyErr_ExceptionMatches(PyExc_AttributeError)) {
         PyErr_Clear(); /* some factory's own Future */
@@ -417,11 +434,15 @@ static int
 group_look_for_error(TacGroup *group, PyObject *task)
 {
     TacState *state = group->state;
-    int cancelled = group_ask(task, state->str_cancelled);
-    if (cancelled != 0) {
-        return cancelled < 0 ? -1 : 0;
+    PyObject *cancelled = tac_interp_call_task(
+        state, state->aio_cancelled, state->str_cancelled, &task, 1, NULL);
+    int was = cancelled == NULL ? -1 : PyObject_IsTrue(cancelled);
+    Py_XDECREF(cancelled);
+    if (was != 0) {
+        return was < 0 ? -1 : 0;
     }
-    PyObject *exc = PyObject_CallMethodNoArgs(task, state->str_exception);
+    PyObject *exc = tac_interp_call_task(
+        state, state->aio_exception, state->str_exception, &task, 1, NULL);
     if (exc == NULL || exc == Py_None) {
         Py_XDECREF(exc);
         return exc == NULL ? -1 : 0;
@@ -434,38 +455,37 @@ group_look_for_error(TacGroup *group, PyObject *task)
     return told == NULL ? -1 : 0;
 }
 
-static int
-group_forget(TacGroup *group, PyObject *task)
+/* None is left, and none will come: the scope has nobody of ours. */
+static void
+group_settle(TacGroup *group)
 {
-    TacScoped *scoped =
-        group->loop == NULL ? NULL : tac_scoped_find(group->loop, task);
-    if (scoped != NULL) {
-        tac_scoped_drop(scoped);
+    if (group->exiting && PyDict_GET_SIZE(group->tasks) == 0) {
+        tac_births_close(&group->births);
     }
-    if (group->unlink != NULL && group->host != NULL) {
-        PyObject *both[2] = {task, group->host};
-        PyObject *done = PyObject_Vectorcall(group->unlink, both, 2, NULL);
-        if (done == NULL) {
-            return -1;
-        }
-        Py_DECREF(done);
-    }
-    if (PySet_Discard(group->tasks, task) < 0) {
+}
+
+static int
+group_end_task(TacGroup *group, PyObject *task)
+{
+    if (group_link(group, group->state->aio_discard_awaited_by, task) < 0
+        || group_forget(group, task) < 0)
+    {
         return -1;
     }
-    return PySet_GET_SIZE(group->tasks) == 0 ? group_wake(group) : 0;
+    group_settle(group);
+    return PyDict_GET_SIZE(group->tasks) == 0 ? group_wake(group) : 0;
 }
 
 static PyObject *
 group_py_forget(TacGroup *group, PyObject *task)
 {
-    return group_forget(group, task) < 0 ? NULL : Py_NewRef(Py_None);
+    return group_end_task(group, task) < 0 ? NULL : Py_NewRef(Py_None);
 }
 
 static PyObject *
 group_task_done(TacGroup *group, PyObject *task)
 {
-    if (group_forget(group, task) < 0
+    if (group_end_task(group, task) < 0
         || group_look_for_error(group, task) < 0)
     {
         return NULL;
@@ -478,6 +498,7 @@ group_task_done(TacGroup *group, PyObject *task)
 static int
 group_clear_run(TacGroup *group)
 {
+    tac_births_close(&group->births);
     Py_CLEAR(group->loop);
     Py_CLEAR(group->host);
     Py_CLEAR(group->on_done);
@@ -486,28 +507,56 @@ group_clear_run(TacGroup *group)
     return 0;
 }
 
-/* _begin(loop, host): the scope has been entered. */
-static PyObject *
-group_begin(TacGroup *group, PyObject *const *args, Py_ssize_t nargs)
+/* The callback of its Tasks, and the context of that. */
+static int
+group_make_callback(TacGroup *group)
 {
-    if (nargs != 2 || !PyObject_TypeCheck(args[0], group->state->loop_type)) {
-        PyErr_SetString(PyExc_TypeError,
-                        "_begin() takes a loop of ours and a Task");
-        return NULL;
-    }
     PyObject *on_done =
         PyObject_GetAttr((PyObject *)group, group->state->str__task_done);
     PyObject *context = on_done == NULL ? NULL : PyContext_CopyCurrent();
     if (context == NULL) {
         Py_XDECREF(on_done);
-        return NULL;
+        return -1;
     }
     Py_XSETREF(group->on_done, on_done);
     Py_XSETREF(group->context, context);
-    Py_XSETREF(group->loop, (TacLoop *)Py_NewRef(args[0]));
-    Py_XSETREF(group->host, Py_NewRef(args[1]));
+    return 0;
+}
+
+static int
+group_open(TacGroup *group, TacLoop *loop, TacScoped *host)
+{
+    PyObject *task = tac_scoped_task(host);
+    if (task == NULL || group_make_callback(group) < 0
+        || tac_scope_enter(group->scope, &host->base) < 0)
+    {
+        Py_XDECREF(task);
+        return -1;
+    }
+    Py_XSETREF(group->loop, (TacLoop *)Py_NewRef(loop));
+    Py_XSETREF(group->host, task);
     group->entered = true;
-    Py_RETURN_NONE;
+    return tac_births_open(&group->births, loop, group->scope,
+                           (PyObject *)group, group->tasks);
+}
+
+/* _enter(): whether that was possible. */
+static PyObject *
+group_enter(TacGroup *group, PyObject *noargs)
+{
+    const TacRunner *runner = tac_running(group->state);
+    PyObject *home = runner == NULL ? NULL : runner->home;
+    if (group->entered || home == NULL
+        || !PyObject_TypeCheck(home, group->state->loop_type))
+    {
+        Py_RETURN_FALSE;
+    }
+    TacScoped *host = tac_scoped_current((TacLoop *)home);
+    if (host == NULL) {
+        return PyErr_Occurred() ? NULL : Py_NewRef(Py_False);
+    }
+    return group_open(group, (TacLoop *)home, host) < 0 ? NULL
+                                                        : Py_NewRef(Py_True);
 }
 
 /* _leave(): the block has ended.  Whether Tasks are left. */
@@ -520,7 +569,8 @@ group_leave(TacGroup *group, PyObject *noargs)
     {
         return NULL;
     }
-    return PyBool_FromLong(PySet_GET_SIZE(group->tasks) != 0);
+    group_settle(group);
+    return PyBool_FromLong(PyDict_GET_SIZE(group->tasks) != 0);
 }
 
 static PyObject *
@@ -564,7 +614,7 @@ group_tp_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
     }
     group->state = state;
     group->scope = tac_scope_new(state);
-    group->tasks = PySet_New(NULL);
+    group->tasks = PyDict_New();
     group->kwnames = PyTuple_Pack(1, state->str_name);
     if (group->scope == NULL || group->tasks == NULL
         || group->kwnames == NULL) {
@@ -586,9 +636,7 @@ group_tp_traverse(TacGroup *group, visitproc visit, void *arg)
     Py_VISIT(group->context);
     Py_VISIT(group->waiter);
     Py_VISIT(group->wrap);
-    Py_VISIT(group->link);
-    Py_VISIT(group->unlink);
-    return 0;
+    return tac_births_traverse(&group->births, visit, arg);
 }
 
 static int
@@ -597,8 +645,6 @@ group_tp_clear(TacGroup *group)
     (void)group_clear_run(group);
     Py_CLEAR(group->background);
     Py_CLEAR(group->wrap);
-    Py_CLEAR(group->link);
-    Py_CLEAR(group->unlink);
     return 0;
 }
 
@@ -636,9 +682,9 @@ static PyMethodDef group_methods[] = {
     {"_start", (PyCFunction)(void (*)(void))group_start, METH_FASTCALL,
      "_start($self, scope, fn, coro, name, on_done, /)\n--\n\n"
      "Return a Task of the group that is born in another scope."},
-    {"_begin", (PyCFunction)(void (*)(void))group_begin, METH_FASTCALL,
-     "_begin($self, loop, host, /)\n--\n\n"
-     "The scope has been entered, in a Task of the loop."},
+    {"_enter", (PyCFunction)group_enter, METH_NOARGS,
+     "_enter($self, /)\n--\n\n"
+     "Enter the scope for the running Task; False where that cannot be."},
     {"_leave", (PyCFunction)group_leave, METH_NOARGS,
      "_leave($self, /)\n--\n\n"
      "Cancel background Tasks; whether any Tasks are left."},
@@ -661,8 +707,6 @@ static PyMemberDef group_members[] = {
     {"_exiting", T_BOOL, offsetof(TacGroup, exiting), READONLY},
     {"_waiter", T_OBJECT, offsetof(TacGroup, waiter), 0},
     {"_wrap", T_OBJECT, offsetof(TacGroup, wrap), 0},
-    {"_link", T_OBJECT, offsetof(TacGroup, link), 0},
-    {"_unlink", T_OBJECT, offsetof(TacGroup, unlink), 0},
     {NULL},
 };
 

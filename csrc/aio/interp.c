@@ -25,6 +25,26 @@ interp_learn_cancelling(TacState *state)
     return 0;
 }
 
+/* Those that are called for each Task. */
+static int
+interp_learn_methods(TacState *state)
+{
+    PyObject **methods[] = {&state->aio_add_done_callback,
+                            &state->aio_cancelled, &state->aio_exception,
+                            &state->aio_set_name};
+    PyObject *names[] = {state->str_add_done_callback, state->str_cancelled,
+                         state->str_exception, state->str_set_name};
+    for (size_t i = 0; i < Py_ARRAY_LENGTH(methods); i++) {
+        PyObject *method =
+            PyObject_GetAttr((PyObject *)state->aio_task_type, names[i]);
+        if (method == NULL) {
+            return -1;
+        }
+        Py_XSETREF(*methods[i], method);
+    }
+    return 0;
+}
+
 static int
 interp_learn_step(TacState *state, PyObject *step, PyObject *kwnames)
 {
@@ -42,7 +62,8 @@ interp_learn_step(TacState *state, PyObject *step, PyObject *kwnames)
                (PyTypeObject *)Py_NewRef((PyObject *)Py_TYPE(task)));
     Py_XSETREF(state->aio_kwnames, Py_NewRef(kwnames));
     Py_DECREF(task);
-    return interp_learn_cancelling(state);
+    return interp_learn_methods(state) < 0 ? -1
+                                           : interp_learn_cancelling(state);
 }
 
 static int
@@ -85,19 +106,31 @@ interp_learn_current(TacState *state, PyObject *tasks)
     return 0;
 }
 
-/* The class of Futures that are in C, if this interpreter has one. */
-static int
-interp_learn_future(TacState *state, PyObject *futures)
+/* What a module has by that name; NULL, no exception set, if it has not. */
+static PyObject *
+interp_get(PyObject *module, const char *name)
 {
-    PyObject *type = PyObject_GetAttrString(futures, "_CFuture");
-    if (type == NULL) {
+    PyObject *object = PyObject_GetAttrString(module, name);
+    if (object == NULL) {
         PyErr_Clear();
     }
-    else if (PyType_Check(type)) {
+    return object;
+}
+
+/* The class of Futures that are in C, and the functions of the call graph, if
+ * this interpreter has them. */
+static void
+interp_learn_futures(TacState *state, PyObject *futures)
+{
+    PyObject *type = interp_get(futures, "_CFuture");
+    if (type != NULL && PyType_Check(type)) {
         Py_XSETREF(state->aio_future_type, (PyTypeObject *)Py_NewRef(type));
     }
     Py_XDECREF(type);
-    return 0;
+    Py_XSETREF(state->aio_add_awaited_by,
+               interp_get(futures, "future_add_to_awaited_by"));
+    Py_XSETREF(state->aio_discard_awaited_by,
+               interp_get(futures, "future_discard_from_awaited_by"));
 }
 
 static int
@@ -114,9 +147,8 @@ interp_learn_modules(TacState *state)
         Py_XSETREF(state->aio_tasks_dict, Py_NewRef(PyModule_GetDict(tasks)));
         state->aio_locks_handles =
             PyObject_HasAttrString(events, "_ThreadSafeHandle");
-        rc = interp_learn_current(state, tasks) < 0
-                 ? -1
-                 : interp_learn_future(state, futures);
+        interp_learn_futures(state, futures);
+        rc = interp_learn_current(state, tasks);
     }
     Py_XDECREF(tasks);
     Py_XDECREF(futures);

@@ -18,4 +18,16 @@
  * of the keywords (NULL: none).  0, or -1 with an exception. */
 int tac_interp_learn(TacState *state, PyObject *step, PyObject *kwnames);
 
+/* Call a method of an asyncio Task, args[0]: that of the interpreter's class
+ * (`method`, NULL: not known) without a lookup, or the one of that name.
+ * Returns: new ref | NULL+exc.  Python code: that method's. */
+static inline PyObject *
+tac_interp_call_task(TacState *state, PyObject *method, PyObject *name,
+                     PyObject *const *args, size_t nargs, PyObject *kwnames)
+{
+    return method != NULL && Py_IS_TYPE(args[0], state->aio_task_type)
+               ? PyObject_Vectorcall(method, args, nargs, kwnames)
+               : PyObject_VectorcallMethod(name, args, nargs, kwnames);
+}
+
 #endif

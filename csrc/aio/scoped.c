@@ -127,13 +127,16 @@ tac_scoped_of(TacLoop *loop, PyObject *task)
     if (scoped != NULL) {
         return scoped;
     }
-    int offered = scoped_is_offered(loop, task);
-    if (offered < 0 || (scoped = scoped_new(loop, task)) == NULL) {
+    TacScope *birth = tac_births_take(loop, task);
+    int by_birth = birth != NULL ? 1 : scoped_is_offered(loop, task);
+    if (by_birth < 0 || (scoped = scoped_new(loop, task)) == NULL) {
         return NULL;
     }
-    TacScope *birth =
-        offered ? loop->scoped.offer : scoped_calling_scope(loop, task);
-    if (birth != NULL && scoped_set_birth(scoped, birth, offered) < 0) {
+    if (birth == NULL) {
+        birth = by_birth ? loop->scoped.offer
+                         : scoped_calling_scope(loop, task);
+    }
+    if (birth != NULL && scoped_set_birth(scoped, birth, by_birth) < 0) {
         return NULL;
     }
     return scoped;
@@ -165,8 +168,8 @@ tac_scoped_current(TacLoop *loop)
 
 /* Being born in a scope --------------------------------------------------- */
 
-static int
-scoped_adopt(TacLoop *loop, PyObject *task, TacScope *scope)
+int
+tac_scoped_adopt(TacLoop *loop, PyObject *task, TacScope *scope)
 {
     /* Who it is need not be asked for by its coroutine, which is gone if it has
      * ended in its first step: CPython 3.12.1 crashes then. */
@@ -180,20 +183,46 @@ scoped_adopt(TacLoop *loop, PyObject *task, TacScope *scope)
     return scoped_set_birth(scoped, scope, true);
 }
 
-/* loop.create_task(coro, **kwargs), of which `args` has all but the loop. */
+/* loop.create_task(coro, **keywords). */
 static PyObject *
-scoped_call_create(TacLoop *loop, PyObject *const *args, Py_ssize_t count,
+scoped_call_create(TacLoop *loop, PyObject *coro, PyObject *const *values,
                    PyObject *kwnames)
 {
-    PyObject **call = PyMem_New(PyObject *, count + 1);
-    if (call == NULL) {
-        return PyErr_NoMemory();
+    Py_ssize_t keywords = kwnames == NULL ? 0 : PyTuple_GET_SIZE(kwnames);
+    PyObject *few[6], **call = few;
+    if (keywords + 2 > (Py_ssize_t)Py_ARRAY_LENGTH(few)) {
+        call = PyMem_New(PyObject *, keywords + 2);
+        if (call == NULL) {
+            return PyErr_NoMemory();
+        }
     }
     call[0] = (PyObject *)loop;
-    memcpy(call + 1, args, count * sizeof(*call));
+    call[1] = coro;
+    for (Py_ssize_t i = 0; i < keywords; i++) {
+        call[i + 2] = values[i];
+    }
     PyObject *task = PyObject_VectorcallMethod(loop->state->str_create_task,
                                                call, 2, kwnames);
-    PyMem_Free(call);
+    if (call != few) {
+        PyMem_Free(call);
+    }
+    return task;
+}
+
+PyObject *
+tac_scoped_create(TacLoop *loop, TacScope *scope, PyObject *coro,
+                  PyObject *const *values, PyObject *kwnames)
+{
+    TacScope *outer_offer = loop->scoped.offer;
+    PyObject *outer_offered = loop->scoped.offered;
+    loop->scoped.offered = coro;
+    loop->scoped.offer = scope;
+    PyObject *task = scoped_call_create(loop, coro, values, kwnames);
+    loop->scoped.offered = outer_offered;
+    loop->scoped.offer = outer_offer;
+    if (task != NULL && tac_loop_check_open(loop) < 0) {
+        Py_CLEAR(task);
+    }
     return task;
 }
 
@@ -206,22 +235,13 @@ tac_scoped_create_task(TacLoop *loop, PyObject *const *args, Py_ssize_t nargs,
                                          "CancelScope and a coroutine");
         return NULL;
     }
-    TacScope *scope = (TacScope *)args[0], *outer_offer = loop->scoped.offer;
-    PyObject *outer_offered = loop->scoped.offered;
-    loop->scoped.offered = args[1];
-    loop->scoped.offer = scope;
-    Py_ssize_t keywords = kwnames == NULL ? 0 : PyTuple_GET_SIZE(kwnames);
-    PyObject *task =
-        scoped_call_create(loop, args + 1, 1 + keywords, kwnames);
-    loop->scoped.offered = outer_offered;
-    loop->scoped.offer = outer_offer;
-    if (task != NULL && tac_loop_check_open(loop) == 0
-        && scoped_adopt(loop, task, scope) == 0)
-    {
-        return task;
+    TacScope *scope = (TacScope *)args[0];
+    PyObject *task = tac_scoped_create(loop, scope, args[1], args + 2,
+                                       kwnames);
+    if (task != NULL && tac_scoped_adopt(loop, task, scope) < 0) {
+        Py_CLEAR(task);
     }
-    Py_XDECREF(task);
-    return NULL;
+    return task;
 }
 
 /* Hang what it has entered, or itself, under another birth scope. */
@@ -308,11 +328,19 @@ tac_scoped_cancel_call(TacLoop *loop, PyObject *task)
     return true;
 }
 
+/* The same, or where a Task without scopes was born. */
+static TacScope *
+scoped_outer_scope(TacLoop *loop, PyObject *task)
+{
+    TacScope *birth = tac_births_scope(loop, task);
+    return birth != NULL ? birth : scoped_calling_scope(loop, task);
+}
+
 TacScope *
 tac_scoped_here(TacLoop *loop)
 {
     if (loop->scoped.tasks.len == 0 && loop->scoped.calls.len == 0
-        && loop->scoped.offered == NULL)
+        && loop->scoped.births.len == 0 && loop->scoped.offered == NULL)
     {
         return NULL;
     }
@@ -323,7 +351,7 @@ tac_scoped_here(TacLoop *loop)
     }
     TacScoped *scoped = tac_scoped_find(loop, task);
     TacScope *scope = scoped != NULL ? scoped->base.scope
-                                     : scoped_calling_scope(loop, task);
+                                     : scoped_outer_scope(loop, task);
     if (scoped == NULL && scope == NULL) {
         int offered = scoped_is_offered(loop, task);
         if (offered < 0) {
@@ -399,7 +427,9 @@ tac_scoped_drop_all(TacLoop *loop)
         tac_scoped_drop(scoped);
         Py_DECREF(scoped);
     }
-    while (tac_ptrmap_take_any(&loop->scoped.calls) != NULL) {
+    while (tac_ptrmap_take_any(&loop->scoped.births) != NULL
+           || tac_ptrmap_take_any(&loop->scoped.calls) != NULL)
+    {
     }
 }
 

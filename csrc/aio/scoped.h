@@ -8,6 +8,7 @@
  * it has left the scope.
  *
  *   scoped.c        which Tasks these are
+ *   births.c        which are not yet, for they have no need to
  *   scoped_throw.c  when a cancel is thrown, and thrown again
  *   scoped_catch.c  where it ends: whose count, whose error
  *
@@ -30,6 +31,7 @@
 #ifndef TAC_AIO_SCOPED_H
 #define TAC_AIO_SCOPED_H
 
+#include "aio/births.h"
 #include "base/ptrmap.h"
 #include "core/scope.h"
 
@@ -41,6 +43,7 @@ struct tac_ring_item;
 /* The loop's part. */
 struct tac_scoped_tasks {
     struct tac_ptrmap tasks; /* of TacScoped, owned (I1) */
+    struct tac_ptrmap births; /* of tac_births, borrowed: see births.h */
     struct tac_ptrmap calls; /* of TacTrap, borrowed: the wait of the Trio
                                 task that has called, by the callee's Task */
     struct tac_list checks;  /* of check_node: to be looked at, and soon */
@@ -95,6 +98,16 @@ TacScoped *tac_scoped_find(struct TacLoop *loop, PyObject *task);
 
 /* Its Task: new ref, or NULL if that is gone, no exception set. */
 PyObject *tac_scoped_task(TacScoped *scoped);
+
+/* Let a Task be in the scope that it was born in, unless it is in there.  0, or
+ * -1 with an exception. */
+int tac_scoped_adopt(struct TacLoop *loop, PyObject *task, TacScope *scope);
+
+/* loop.create_task(coro, **keywords) for a Task that is born in a scope, and
+ * may run before the caller adopts it.  Returns: new ref | NULL+exc. */
+PyObject *tac_scoped_create(struct TacLoop *loop, TacScope *scope,
+                            PyObject *coro, PyObject *const *values,
+                            PyObject *kwnames);
 
 /* Its Task has ended: let its scopes and the Task go.  Cannot fail. */
 void tac_scoped_drop(TacScoped *scoped);

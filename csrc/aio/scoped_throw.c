@@ -277,6 +277,9 @@ scoped_waits_for_ours(TacScoped *scoped, PyObject *waiter)
     if (Py_IS_TYPE(waiter, scoped->state->trio_future_type)) {
         return true;
     }
+    if (tac_births_scope(scoped->loop, waiter) != NULL) {
+        return true;
+    }
     TacScoped *other = tac_scoped_find(scoped->loop, waiter);
     return other != NULL && other->birth != NULL && other->by_birth;
 }
