@@ -128,7 +128,8 @@ module_make_objects(TacState *state)
     PyObject *object_type = (PyObject *)&PyBaseObject_Type;
     state->marker = PyObject_CallNoArgs(object_type);
     state->context_kwnames = PyTuple_Pack(1, state->str_context);
-    if (state->context_kwnames == NULL
+    state->empty_context = PyContext_New();
+    if (state->context_kwnames == NULL || state->empty_context == NULL
         || state->cancelled_kwnames == NULL || state->exception_group == NULL
         || state->idle_workers == NULL
         || state->marker == NULL)

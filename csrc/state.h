@@ -132,7 +132,7 @@ struct tac_spare {
     X(aio_futures_dict)    /* and tasks; these are NULL until the */      \
     X(aio_tasks_dict)      /* first loop */                               \
     X(aio_add_done_callback) X(aio_cancelled) /* of its C Tasks */        \
-    X(aio_exception) X(aio_set_name)                                      \
+    X(aio_done) X(aio_exception) X(aio_result) X(aio_set_name)            \
     X(aio_add_awaited_by) X(aio_discard_awaited_by) /* from 3.14 on */    \
     X(aio_current_task)    /* asyncio.current_task; the dict that it */   \
     X(aio_current_tasks)   /* looks into, NULL from 3.14 on */            \
@@ -149,7 +149,8 @@ struct tac_spare {
     X(aio_feed_data_received) /* of its StreamReaderProtocol */           \
     X(aio_feed_feed_data)     /* of its StreamReader */                   \
     X(aio_feed__wakeup_waiter)                                            \
-    X(context_kwnames)     /* ("context",) */                                        \
+    X(context_kwnames)     /* ("context",) */                             \
+    X(empty_context)       /* of callbacks that run no code of programs */ \
     X(ssl_protocol)        /* asyncio.sslproto.SSLProtocol; this and */   \
     X(ssl_again)           /* what follows is NULL until the first */     \
     X(ssl_error)           /* ssl.SSLError */                             \

@@ -170,11 +170,19 @@ tac_create_may_begin(const TacLoop *loop)
            && loop->thread_id != NULL && loop->thread_id != Py_None;
 }
 
+/* Before CPython 3.12.5 get_coro() of such a Task that has ended crashed
+ * (gh-122332). */
+static bool
+create_may_begin_any(void)
+{
+    return Py_Version >= 0x030C0500;
+}
+
 int
 tac_create_can_begin(TacLoop *loop)
 {
     TacState *state = loop->state;
-    if (PY_VERSION_HEX < 0x030C0000 || !tac_create_may_begin(loop)) {
+    if (!create_may_begin_any() || !tac_create_may_begin(loop)) {
         return 0;
     }
     int plain = create_is_still(state->aio_tasks_dict, state->str_Task,

@@ -30,10 +30,12 @@ static int
 interp_learn_methods(TacState *state)
 {
     PyObject **methods[] = {&state->aio_add_done_callback,
-                            &state->aio_cancelled, &state->aio_exception,
+                            &state->aio_cancelled, &state->aio_done,
+                            &state->aio_exception, &state->aio_result,
                             &state->aio_set_name};
     PyObject *names[] = {state->str_add_done_callback, state->str_cancelled,
-                         state->str_exception, state->str_set_name};
+                         state->str_done, state->str_exception,
+                         state->str_result, state->str_set_name};
     for (size_t i = 0; i < Py_ARRAY_LENGTH(methods); i++) {
         PyObject *method =
             PyObject_GetAttr((PyObject *)state->aio_task_type, names[i]);

@@ -2,6 +2,7 @@
 #include "cross/aio_start.h"
 
 #include "aio/create.h"
+#include "aio/interp.h"
 #include "base/compat.h"
 
 enum aio_start_phase { AIO_START_TASK, AIO_START_QUEUED }; /* trap->phase */
@@ -82,7 +83,9 @@ aio_start_failed(TacTrap *trap)
 static int
 aio_start_begun(TacTrap *trap, PyObject *task)
 {
-    PyObject *done = PyObject_CallMethodNoArgs(task, trap->state->str_done);
+    TacState *state = trap->state;
+    PyObject *done = tac_interp_call_task(state, state->aio_done,
+                                          state->str_done, &task, 1, NULL);
     int is_done = done == NULL ? -1 : PyObject_IsTrue(done);
     Py_XDECREF(done);
     if (is_done < 0 || !tac_wait_future_is_waiting(trap)) {
@@ -191,10 +194,13 @@ enum tac_trap_step
 tac_aio_start_begin(TacTrap *trap, TacTask *task)
 {
     TacLoop *loop = (TacLoop *)trap->second;
-    return loop->host.runner == task->base.runner && !loop->halted
-                   && !loop->ending && tac_create_may_begin(loop)
-               ? aio_start_queue(trap, loop)
-               : tac_aio_start_begin_now(trap, task);
+    if (loop->host.runner != task->base.runner || loop->halted || loop->ending
+        || !tac_create_may_begin(loop))
+    {
+        return tac_aio_start_begin_now(trap, task);
+    }
+    return tac_loop_check_room(loop) < 0 ? TAC_TRAP_ERROR
+                                         : aio_start_queue(trap, loop);
 }
 
 enum tac_abort

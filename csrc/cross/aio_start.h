@@ -9,7 +9,7 @@
  *      \--settled--> a wait for a Task that is to begin, as asyncio makes it
  *
  * It is settled by whatever must find a Task there: a cancel, the end of the
- * loop.  Task factories, debug mode and CPython 3.11 settle all at once.
+ * loop.  Task factories, debug mode and CPython before 3.12.5 settle all at once.
  *
  * A trap begins with the coroutine as `first`, the loop as `second`, and the
  * context as `result`, or NULL: a copy of the caller's.

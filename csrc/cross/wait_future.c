@@ -1,6 +1,7 @@
 /* cross/wait_future.c - a Trio task waits for an asyncio Future. */
 #include "cross/wait_future.h"
 
+#include "aio/interp.h"
 #include "base/compat.h"
 #include "core/run.h"
 #include "core/scope.h"
@@ -53,8 +54,9 @@ int
 tac_wait_future_wake(TacTrap *trap)
 {
     PyObject *future = Py_NewRef(trap->first);
-    PyObject *value = PyObject_CallMethodNoArgs(future,
-                                                trap->state->str_result);
+    TacState *state = trap->state;
+    PyObject *value = tac_interp_call_task(
+        state, state->aio_result, state->str_result, &future, 1, NULL);
     Py_DECREF(future);
     PyObject *error = NULL;
     if (value == NULL) {
@@ -115,10 +117,13 @@ tac_wait_future_add_waiter(TacTrap *trap)
     }
     waiter->vectorcall = wait_future_waiter_call;
     waiter->trap = (TacTrap *)Py_NewRef(trap);
-    PyObject *added =
-        PyObject_CallMethodOneArg(trap->first,
-                                  trap->state->str_add_done_callback,
-                                  (PyObject *)waiter);
+    TacState *state = trap->state;
+    /* With a context, or each gets a copy of one. */
+    PyObject *args[3] = {trap->first, (PyObject *)waiter,
+                         state->empty_context};
+    PyObject *added = tac_interp_call_task(
+        state, state->aio_add_done_callback, state->str_add_done_callback,
+        args, 2, state->context_kwnames);
     if (added == NULL) {
         Py_CLEAR(waiter->trap);
     }

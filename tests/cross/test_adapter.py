@@ -148,6 +148,7 @@ def test_await_without_a_call(program):
 
 def test_a_coroutine_runs_in_a_task_of_its_own():
     async def which():
+        await asyncio.sleep(0)  # or asyncio may have dropped the coroutine
         return asyncio.current_task()
 
     async def main():
