@@ -133,6 +133,7 @@ struct tac_spare {
     X(aio_tasks_dict)      /* first loop */                               \
     X(aio_add_done_callback) X(aio_cancelled) /* of its C Tasks */        \
     X(aio_done) X(aio_exception) X(aio_result) X(aio_set_name)            \
+    X(aio_future_done) X(aio_future_set_result) /* of its C Futures */    \
     X(aio_add_awaited_by) X(aio_discard_awaited_by) /* from 3.14 on */    \
     X(aio_current_task)    /* asyncio.current_task; the dict that it */   \
     X(aio_current_tasks)   /* looks into, NULL from 3.14 on */            \
@@ -177,7 +178,9 @@ typedef struct TacState {
 #define X(name) PyObject *name;
     TAC_OBJECTS(X)
 #undef X
-    PyCFunction aio_cancelling; /* that of the interpreter's C Task, or NULL */
+    /* Of the interpreter's C Task, or NULL: its cancelling(), its wake-up. */
+    PyCFunction aio_cancelling;
+    const PyMethodDef *aio_wakeup;
     bool aio_locks_handles; /* those of call_soon_threadsafe: from 3.14 on */
     uint64_t next_task_counter;
     struct tac_list runners;  /* of TacRunner.state_node: all there are */

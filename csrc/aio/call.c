@@ -1,7 +1,9 @@
 /* aio/call.c - call_soon, call_soon_threadsafe, call_later, call_at. */
 #include "aio/call.h"
 
+#include "aio/create.h"
 #include "aio/handle.h"
+#include "aio/interp.h"
 #include "aio/own_clock.h"
 #include "aio/thread_handle.h"
 #include "aio/timer.h"
@@ -189,14 +191,31 @@ call_push_handle(TacLoop *loop, const struct call_args *call)
     return call_push(loop, handle);
 }
 
+/* What a callback gets in place of a Future.  A Task that wakes asks it for the
+ * outcome, and if it is none of asyncio's own class by name, which costs more
+ * than all else of the step; but of a value it only learns that it is one: the
+ * coroutine has it from the Future.  Borrowed | NULL+exc. */
+static inline PyObject *
+call_tell_of(TacLoop *loop, PyObject *callback, PyObject *future)
+{
+    return future == loop->resolving
+                   && tac_interp_is_wakeup(loop->state, callback)
+               ? tac_create_done_future(loop)
+               : future;
+}
+
 /* callback([future,] context=...): nobody keeps the handle, so there is none. */
 static PyObject *
 call_push_step(TacLoop *loop, PyObject *const *args, Py_ssize_t nargs)
 {
+    PyObject *arg = nargs == 1 ? NULL : call_tell_of(loop, args[0], args[1]);
+    if (nargs != 1 && arg == NULL) {
+        return NULL;
+    }
     struct tac_ring_item item = {
         .object = Py_NewRef(args[0]),
         .context = Py_NewRef(args[nargs]),
-        .arg = nargs == 1 ? NULL : Py_NewRef(args[1]),
+        .arg = Py_XNewRef(arg),
         .kind = TAC_RING_STEP,
     };
     if (tac_loop_push(loop, item) < 0) {

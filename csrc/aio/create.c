@@ -94,6 +94,28 @@ tac_create_future(TacLoop *loop, PyObject *noargs)
                                      state->str__create_other_future);
 }
 
+PyObject *
+tac_create_done_future(TacLoop *loop)
+{
+    TacState *state = loop->state;
+    if (loop->done_future != NULL) {
+        return loop->done_future;
+    }
+    PyObject *future =
+        create_call(loop, state->aio_future_type, NULL, 0, NULL);
+    PyObject *args[2] = {future, Py_None};
+    PyObject *set = future == NULL
+                        ? NULL
+                        : PyObject_VectorcallMethod(state->str_set_result,
+                                                    args, 2, NULL);
+    if (set != NULL) {
+        loop->done_future = Py_NewRef(future);
+    }
+    Py_XDECREF(set);
+    Py_XDECREF(future);
+    return loop->done_future;
+}
+
 /* Are the keyword arguments such as the class takes, in each version that the
  * inherited method passes them on in? */
 static bool

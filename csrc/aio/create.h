@@ -6,7 +6,7 @@
  * another Task class, an argument that the running version's method does not
  * take) is the standard library's own code.
  *
- * Owns: loop->create_kwargs.   Threads: the loop's.
+ * Owns: loop->create_kwargs, done_future.   Threads: the loop's.
  * Python code run here: arbitrary.
  */
 #ifndef TAC_AIO_CREATE_H
@@ -20,6 +20,10 @@ PyObject *tac_create_kwargs(TacLoop *loop);
 
 /* The method create_future(). */
 PyObject *tac_create_future(TacLoop *loop, PyObject *noargs);
+
+/* A Future of asyncio's own class that is done, with None, and is the loop's,
+ * which is not closed.  Borrowed | NULL+exc. */
+PyObject *tac_create_done_future(TacLoop *loop);
 
 /* The method create_task(coro, **kwargs). */
 PyObject *tac_create_task(TacLoop *loop, PyObject *const *args,

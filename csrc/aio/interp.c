@@ -186,3 +186,20 @@ tac_interp_learn(TacState *state, PyObject *step, PyObject *kwnames)
     }
     return interp_learn_step(state, step, kwnames);
 }
+
+bool
+tac_interp_is_wakeup(TacState *state, PyObject *callback)
+{
+    if (!PyCFunction_CheckExact(callback)) {
+        return false;
+    }
+    PyObject *self = PyCFunction_GET_SELF(callback);
+    const PyMethodDef *method = ((PyCFunctionObject *)callback)->m_ml;
+    if (state->aio_wakeup == NULL && self != NULL
+        && Py_IS_TYPE(self, state->aio_task_type)
+        && strcmp(method->ml_name, "task_wakeup") == 0)
+    {
+        state->aio_wakeup = method;
+    }
+    return method == state->aio_wakeup;
+}

@@ -14,9 +14,14 @@
 
 #include "state.h"
 
+#include <stdbool.h>
+
 /* Learn from what an asyncio Task passes to call_soon: its step, and the names
  * of the keywords (NULL: none).  0, or -1 with an exception. */
 int tac_interp_learn(TacState *state, PyObject *step, PyObject *kwnames);
+
+/* Is it what wakes a C Task?  Python code: none. */
+bool tac_interp_is_wakeup(TacState *state, PyObject *callback);
 
 /* Call a method of an asyncio Task, args[0]: that of the interpreter's class
  * (`method`, NULL: not known) without a lookup, or the one of that name.

@@ -219,6 +219,7 @@ loop_dismantle(TacLoop *loop)
     Py_CLEAR(loop->calls);
     Py_CLEAR(loop->errors);
     Py_CLEAR(loop->create_kwargs);
+    Py_CLEAR(loop->done_future);
     Py_CLEAR(loop->begun_kwargs);
     return rc;
 }
@@ -607,6 +608,7 @@ loop_tp_traverse(TacLoop *loop, visitproc visit, void *arg)
     Py_VISIT(loop->jobs_waiter);
     Py_VISIT(loop->task_factory);
     Py_VISIT(loop->create_kwargs);
+    Py_VISIT(loop->done_future);
     Py_VISIT(loop->begun_kwargs);
     Py_VISIT(loop->base_time);
     int rc = tac_ring_traverse(&loop->ring, visit, arg);

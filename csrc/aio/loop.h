@@ -72,6 +72,9 @@ typedef struct TacLoop {
     PyObject *create_kwargs; /* owned: {"loop": this}, or NULL */
     PyObject *begun_kwargs;  /* owned: those of a Task that begins at once;
                                 NULL while it is made */
+    PyObject *done_future;   /* owned: one of asyncio's, with None; or NULL */
+    PyObject *resolving;     /* borrowed: the Future of a call into Trio that
+                                gets its value just now; or NULL */
     PyObject *thread_id;    /* owned or NULL: the thread of run_forever */
     bool debug;
     bool closed;

@@ -16,16 +16,49 @@ typedef struct {
 
 /* The outcome ------------------------------------------------------------- */
 
+/* A Future of ours gets its value. */
+static PyObject *
+run_trio_resolve(TacLoop *loop, PyObject *future, PyObject *value)
+{
+    PyObject *args[2] = {future, value}, *outer = loop->resolving;
+    loop->resolving = future;
+    PyObject *set = PyObject_Vectorcall(loop->state->aio_future_set_result,
+                                        args, 2, NULL);
+    loop->resolving = outer;
+    return set;
+}
+
+static PyObject *
+run_trio_set(TacLoop *loop, PyObject *sink, PyObject *method, PyObject *arg)
+{
+    TacState *state = loop->state;
+    if (method == state->str_set_result
+        && Py_IS_TYPE(sink, state->trio_future_type))
+    {
+        return run_trio_resolve(loop, sink, arg);
+    }
+    return arg == NULL ? PyObject_CallMethodNoArgs(sink, method)
+                       : PyObject_CallMethodOneArg(sink, method, arg);
+}
+
+static PyObject *
+run_trio_ask_if_done(TacState *state, PyObject *sink)
+{
+    return Py_IS_TYPE(sink, state->trio_future_type)
+               ? PyObject_CallOneArg(state->aio_future_done, sink)
+               : PyObject_CallMethodNoArgs(sink, state->str_done);
+}
+
 /* Tell the sink, which is let go of first. */
 static int
 run_trio_tell(PyObject *owner, PyObject *method, PyObject *arg)
 {
     struct tac_trio_call *call = tac_trio_call_of(owner);
     PyObject *sink = call->sink == NULL ? Py_NewRef(owner) : call->sink;
-    TacState *state = call->loop->state;
+    TacLoop *loop = call->loop;
     call->sink = NULL;
     call->life = TAC_TRIO_CALL_DONE;
-    PyObject *done = PyObject_CallMethodNoArgs(sink, state->str_done);
+    PyObject *done = run_trio_ask_if_done(loop->state, sink);
     int is_done = done == NULL ? -1 : PyObject_IsTrue(done);
     Py_XDECREF(done);
     PyObject *result = NULL;
@@ -33,8 +66,7 @@ run_trio_tell(PyObject *owner, PyObject *method, PyObject *arg)
         result = Py_NewRef(Py_None);
     }
     else if (is_done == 0) {
-        result = arg == NULL ? PyObject_CallMethodNoArgs(sink, method)
-                             : PyObject_CallMethodOneArg(sink, method, arg);
+        result = run_trio_set(loop, sink, method, arg);
     }
     Py_DECREF(sink);
     Py_XDECREF(result);

@@ -325,6 +325,20 @@ trio_future_add_method(TacState *state, PyMethodDef *def)
     return rc;
 }
 
+/* The base's methods that each call needs. */
+static int
+trio_future_learn(TacState *state)
+{
+    PyObject *base = (PyObject *)state->trio_future_type->tp_base;
+    state->aio_future_done = PyObject_GetAttr(base, state->str_done);
+    state->aio_future_set_result =
+        PyObject_GetAttr(base, state->str_set_result);
+    return state->aio_future_done == NULL
+                   || state->aio_future_set_result == NULL
+               ? -1
+               : 0;
+}
+
 int
 tac_trio_future_add_types(PyObject *module, TacState *state)
 {
@@ -335,6 +349,7 @@ tac_trio_future_add_types(PyObject *module, TacState *state)
     state->trio_future_type = trio_future_make_type(module, base);
     Py_DECREF(base);
     if (state->trio_future_type == NULL
+        || trio_future_learn(state) < 0
         || PyModule_AddType(module, state->trio_future_type) < 0) {
         return -1;
     }
