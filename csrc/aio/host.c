@@ -2,7 +2,9 @@
  *
  * One step is one batch: exactly the items that were in the ring when the
  * step began, as asyncio promises.  What a callback schedules runs in the
- * next turn, after the kernel had its say.
+ * next turn, after the kernel had its say.  Only where an item starts a task
+ * that is to begin in its turn, the batch is several steps with the task's
+ * first one in between.
  */
 #include "aio/host.h"
 
@@ -351,7 +353,9 @@ host_check_scopes(TacLoop *loop, const struct tac_ring_item *item)
 static int
 host_run_batch(TacLoop *loop)
 {
-    size_t left = loop->ring.len;
+    TacRunner *runner = loop->runner;
+    size_t left = loop->batch_left != 0 ? loop->batch_left : loop->ring.len;
+    loop->batch_left = 0;
     if (tac_scoped_is_due(&loop->scoped)
         && tac_scoped_check_all(loop, NULL) < 0)
     {
@@ -374,6 +378,10 @@ host_run_batch(TacLoop *loop)
             return -1;
         }
         tac_ring_item_drop(&item);
+        if (!tac_list_is_empty(&runner->at_once)) {
+            loop->batch_left = left;
+            break;
+        }
     }
     return 0;
 }
@@ -399,6 +407,9 @@ host_step(struct tac_task *task)
     }
     else if (task->runner != NULL && !loop->halted) {
         tac_task_make_runnable(task);
+        if (loop->batch_left != 0) {
+            tac_runner_step_next(runner, task);
+        }
     }
     Py_DECREF(loop);
     return rc;
