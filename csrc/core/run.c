@@ -134,6 +134,9 @@ tac_runner_after_fork(TacState *state)
     for (struct tac_list *n = head->prev; n != head; n = n->prev) {
         TacRunner *runner = tac_list_entry(n, TacRunner, state_node);
         tac_poller_after_fork(&runner->poller);
+        /* asyncio has made the thread forget its loop; who steps next and has
+         * one enters it again. */
+        Py_CLEAR(runner->home);
         run_leave_library(runner); /* the inner ones first */
     }
 }
