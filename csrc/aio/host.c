@@ -437,23 +437,31 @@ host_object(struct tac_task *task)
     return tac_native_task(host_loop(task)->state, task);
 }
 
+/* The asyncio Task that is being stepped, as scopes know it: borrowed, or
+ * NULL, with an exception or without. */
+static struct tac_task *
+host_find_inner(TacLoop *loop)
+{
+    TacScoped *scoped = tac_scoped_current(loop);
+    return scoped == NULL ? NULL : &scoped->base;
+}
+
 struct tac_task *
 tac_host_find_inner(TacRunner *runner)
 {
-    TacScoped *scoped = tac_scoped_current((TacLoop *)runner->home);
-    return scoped == NULL ? NULL : &scoped->base;
+    return host_find_inner((TacLoop *)runner->home);
 }
 
 static struct tac_task *
 host_inner(struct tac_task *task)
 {
-    TacScoped *scoped = tac_scoped_current(host_loop(task));
-    if (scoped == NULL && !PyErr_Occurred()) {
+    struct tac_task *inner = host_find_inner(host_loop(task));
+    if (inner == NULL && !PyErr_Occurred()) {
         PyErr_SetString(PyExc_RuntimeError,
                         "cancel scopes are for code in a Task, not for the "
                         "loop's callbacks");
     }
-    return scoped == NULL ? NULL : &scoped->base;
+    return inner;
 }
 
 static const struct tac_task_ops host_ops = {

@@ -367,10 +367,10 @@ def test_a_loop_that_goes_on_in_both():
             False,
             marks=pytest.mark.skipif(
                 sys.version_info >= (3, 14),
-                reason="CPython's PyOS_AfterFork_Child() clears the thread's running loop and "
-                "Task, so that leave_task() at the end of the "
-                "child's step fails: its RuntimeError takes the place of the "
-                "SystemExit, and asyncio's loop, any, runs on for ever",
+                reason="CPython's PyOS_AfterFork_Child() clears the thread's running "
+                "loop and Task, so that leave_task() at the end of the child's step "
+                "fails: its RuntimeError takes the place of the SystemExit, and "
+                "asyncio's loop, any, runs on for ever",
             ),
         ),
         True,
