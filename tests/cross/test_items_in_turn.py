@@ -7,7 +7,7 @@ import asyncio
 import pytest
 from trio_asyncio_c import aio_as_trio, current_loop, trio
 
-from ._helpers import run
+from ._helpers import both_ways, run
 
 
 async def numbers(seen, count=3):
@@ -70,9 +70,10 @@ def test_a_cancel_before_its_turn():
     run(main)
 
 
+@both_ways
 @pytest.mark.parametrize("kind", [SystemExit, KeyboardInterrupt])
 @pytest.mark.parametrize("turns", [0, 1])
-def test_what_ends_a_loop_is_the_items_outcome(kind, turns):
+def test_what_ends_a_loop_is_the_items_outcome(way, kind, turns):
     async def failing():
         for _ in range(turns):
             await asyncio.sleep(0)
@@ -84,7 +85,7 @@ def test_what_ends_a_loop_is_the_items_outcome(kind, turns):
             await anext(aiter(aio_as_trio(failing())))
         assert await anext(aiter(aio_as_trio(numbers([])))) == 0
 
-    run(main)
+    way.run_trio(main)
 
 
 def test_an_item_that_cancels_its_own_task():
