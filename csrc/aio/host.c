@@ -408,7 +408,7 @@ host_step(struct tac_task *task)
     else if (task->runner != NULL && !loop->halted) {
         tac_task_make_runnable(task);
         if (loop->batch_left != 0) {
-            tac_runner_step_next(runner, task);
+            tac_task_step_next(task);
         }
     }
     Py_DECREF(loop);

@@ -134,8 +134,7 @@ tac_runner_after_fork(TacState *state)
     for (struct tac_list *n = head->prev; n != head; n = n->prev) {
         TacRunner *runner = tac_list_entry(n, TacRunner, state_node);
         tac_poller_after_fork(&runner->poller);
-        /* asyncio has made the thread forget its loop; who steps next and has
-         * one enters it again. */
+        /* The thread has forgotten its loop; who steps next enters its own. */
         Py_CLEAR(runner->home);
         run_leave_library(runner); /* the inner ones first */
     }

@@ -9,8 +9,7 @@
  *
  *   I1  state->runner_key is this runner exactly while it is driven.
  *   I2  `current` is non-NULL exactly while a task's step is going on.
- *   I3  what became runnable in a batch runs in the next turn, but for what
- *       the step that goes on has asked to come right after it.
+ *   I3  what became runnable in a batch runs in the next turn, or is at_once.
  *
  * Owns: live coroutine tasks (a reference each), the poller, the heap's
  *     array, clock, instruments, queues, the module.
@@ -49,8 +48,7 @@ typedef struct TacRunner {
     struct tac_list run_queue; /* of tac_task.run_node */
     struct tac_list batch;     /* of the same: what is left of this turn's.
                                 * Not on the C stack: greenlets move that */
-    struct tac_list at_once;   /* of the same: to step before the rest of the
-                                * batch, in order; empty between turns */
+    struct tac_list at_once;   /* of the same: due right after this step */
     struct tac_list deferred;  /* of the same, for ops->batch_end: empty out of
                                 * a batch */
     struct tac_task *current;  /* borrowed: the running task (I2) */
@@ -141,16 +139,6 @@ tac_runner_defer(TacRunner *runner, struct tac_task *task)
         tac_list_append(&runner->deferred, &task->run_node);
     }
     return runner->in_batch;
-}
-
-/* Of a step that is going on: have a task that is runnable, or may be, step
- * right after it, behind those that this was said of before.  The rest of the
- * batch comes later, and the kernel is not asked in between. */
-static inline void
-tac_runner_step_next(TacRunner *runner, struct tac_task *task)
-{
-    tac_list_unlink(&task->run_node);
-    tac_list_append(&runner->at_once, &task->run_node);
 }
 
 /* What a turn inside of a step puts aside. */
