@@ -137,7 +137,11 @@ class _Recorder(unittest.TextTestResult):
         super().startTest(test)
 
     def stopTest(self, test: unittest.TestCase) -> None:
-        texts = [text for failed, text in self.failures + self.errors if failed is test]
+        texts = [
+            text
+            for failed, text in self.failures + self.errors
+            if getattr(failed, "test_case", failed) is test  # or a subtest of it
+        ]
         end = "ok"
         if texts:
             end = texts[-1].strip().splitlines()[-1]

@@ -43,6 +43,7 @@ __all__ = ["TrioEventLoop", "open_loop", "run"]
 
 
 def _live_tasks(loop: EventLoop) -> set[asyncio.Task[Any]]:
+    loop._get_waits()  # an item that waits for its turn has a Task then
     return {task for task in asyncio.all_tasks(loop) if not task.done()}
 
 
@@ -161,6 +162,8 @@ class TrioEventLoop(EventLoop):
             waiter.set()
         self._stop_waiters.clear()
         self._get_stopped().set()
+        # Else nothing could end them: the block's end waits for who waits.
+        self._end_inner_waits()
 
     async def wait_stopped(self) -> None:
         """Wait until the loop has been stopped by somebody.

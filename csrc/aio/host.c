@@ -2,7 +2,9 @@
  *
  * One step is one batch: exactly the items that were in the ring when the
  * step began, as asyncio promises.  What a callback schedules runs in the
- * next turn, after the kernel had its say.
+ * next turn, after the kernel had its say.  Only where an item starts a task
+ * that is to begin in its turn, the batch is several steps with the task's
+ * first one in between.
  */
 #include "aio/host.h"
 
@@ -351,7 +353,9 @@ host_check_scopes(TacLoop *loop, const struct tac_ring_item *item)
 static int
 host_run_batch(TacLoop *loop)
 {
-    size_t left = loop->ring.len;
+    TacRunner *runner = loop->runner;
+    size_t left = loop->batch_left != 0 ? loop->batch_left : loop->ring.len;
+    loop->batch_left = 0;
     if (tac_scoped_is_due(&loop->scoped)
         && tac_scoped_check_all(loop, NULL) < 0)
     {
@@ -374,6 +378,10 @@ host_run_batch(TacLoop *loop)
             return -1;
         }
         tac_ring_item_drop(&item);
+        if (!tac_list_is_empty(&runner->at_once)) {
+            loop->batch_left = left;
+            break;
+        }
     }
     return 0;
 }
@@ -399,6 +407,9 @@ host_step(struct tac_task *task)
     }
     else if (task->runner != NULL && !loop->halted) {
         tac_task_make_runnable(task);
+        if (loop->batch_left != 0) {
+            tac_task_step_next(task);
+        }
     }
     Py_DECREF(loop);
     return rc;
@@ -426,23 +437,31 @@ host_object(struct tac_task *task)
     return tac_native_task(host_loop(task)->state, task);
 }
 
+/* The asyncio Task that is being stepped, as scopes know it: borrowed, or
+ * NULL, with an exception or without. */
+static struct tac_task *
+host_find_inner(TacLoop *loop)
+{
+    TacScoped *scoped = tac_scoped_current(loop);
+    return scoped == NULL ? NULL : &scoped->base;
+}
+
 struct tac_task *
 tac_host_find_inner(TacRunner *runner)
 {
-    TacScoped *scoped = tac_scoped_current((TacLoop *)runner->home);
-    return scoped == NULL ? NULL : &scoped->base;
+    return host_find_inner((TacLoop *)runner->home);
 }
 
 static struct tac_task *
 host_inner(struct tac_task *task)
 {
-    TacScoped *scoped = tac_scoped_current(host_loop(task));
-    if (scoped == NULL && !PyErr_Occurred()) {
+    struct tac_task *inner = host_find_inner(host_loop(task));
+    if (inner == NULL && !PyErr_Occurred()) {
         PyErr_SetString(PyExc_RuntimeError,
                         "cancel scopes are for code in a Task, not for the "
                         "loop's callbacks");
     }
-    return scoped == NULL ? NULL : &scoped->base;
+    return inner;
 }
 
 static const struct tac_task_ops host_ops = {

@@ -43,6 +43,8 @@ typedef struct TacLoop {
                             drive raises it, for this loop owns its runner */
     struct tac_task host;
     struct tac_ring ring;
+    size_t batch_left; /* of the ring's items, those of the host's batch while
+                          that gives way to a task; else 0 */
     Py_ssize_t queue_limit; /* with more items than it in the ring, what would
                                add work is refused: see check_room */
     struct tac_fd_table readers, writers;

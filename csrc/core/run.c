@@ -134,6 +134,8 @@ tac_runner_after_fork(TacState *state)
     for (struct tac_list *n = head->prev; n != head; n = n->prev) {
         TacRunner *runner = tac_list_entry(n, TacRunner, state_node);
         tac_poller_after_fork(&runner->poller);
+        /* The thread has forgotten its loop; who steps next enters its own. */
+        Py_CLEAR(runner->home);
         run_leave_library(runner); /* the inner ones first */
     }
 }
@@ -170,6 +172,7 @@ tac_runner_nest(TacRunner *runner, struct tac_nested *outer)
     runner->raised = false;
     /* Else only the outer turn could go on with them, and it waits for us. */
     tac_list_splice_front(&runner->run_queue, &runner->batch);
+    tac_list_splice_front(&runner->run_queue, &runner->at_once);
     return 0;
 }
 
@@ -439,6 +442,20 @@ run_step(TacRunner *runner, struct tac_task *task)
     return runner->raised ? TAC_TURN_RAISED : TAC_TURN_ERROR;
 }
 
+/* A step, and those that it asks for right after it. */
+static inline enum tac_turn
+run_step_and_next(TacRunner *runner, struct tac_list *node)
+{
+    enum tac_turn turn;
+    do {
+        turn = run_step(runner,
+                        tac_list_entry(node, struct tac_task, run_node));
+        node = turn == TAC_TURN_OK ? tac_list_pop_front(&runner->at_once)
+                                   : NULL;
+    } while (node != NULL);
+    return turn;
+}
+
 /* Tests want the order to be a function of the seed: by age, then shuffled. */
 static int
 run_sort_batch(TacRunner *runner)
@@ -475,8 +492,7 @@ run_steps(TacRunner *runner)
             return TAC_TURN_OK;
         }
         tac_list_unlink(first);
-        return run_step(runner,
-                        tac_list_entry(first, struct tac_task, run_node));
+        return run_step_and_next(runner, first);
     }
     struct tac_list *batch = &runner->batch;
     tac_list_splice_front(batch, &runner->run_queue);
@@ -491,8 +507,7 @@ run_steps(TacRunner *runner)
         if (node == NULL) {
             break;
         }
-        turn = run_step(runner,
-                        tac_list_entry(node, struct tac_task, run_node));
+        turn = run_step_and_next(runner, node);
     }
     /* After an early end the rest of the batch is due in the next turn. */
     tac_list_splice_front(&runner->run_queue, batch);
@@ -518,6 +533,7 @@ run_batch(TacRunner *runner)
     bool outer = runner->in_batch; /* of a turn that this one is inside of */
     runner->in_batch = true;
     enum tac_turn turn = run_steps(runner);
+    tac_list_splice_front(&runner->run_queue, &runner->at_once);
     runner->in_batch = outer;
     if (!tac_list_is_empty(&runner->deferred)) {
         run_deferred(runner);

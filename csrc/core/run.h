@@ -9,7 +9,7 @@
  *
  *   I1  state->runner_key is this runner exactly while it is driven.
  *   I2  `current` is non-NULL exactly while a task's step is going on.
- *   I3  what became runnable in a batch runs in the next turn.
+ *   I3  what became runnable in a batch runs in the next turn, or is at_once.
  *
  * Owns: live coroutine tasks (a reference each), the poller, the heap's
  *     array, clock, instruments, queues, the module.
@@ -48,6 +48,7 @@ typedef struct TacRunner {
     struct tac_list run_queue; /* of tac_task.run_node */
     struct tac_list batch;     /* of the same: what is left of this turn's.
                                 * Not on the C stack: greenlets move that */
+    struct tac_list at_once;   /* of the same: due right after this step */
     struct tac_list deferred;  /* of the same, for ops->batch_end: empty out of
                                 * a batch */
     struct tac_task *current;  /* borrowed: the running task (I2) */

@@ -61,6 +61,7 @@ runner_tp_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
     tac_list_append(&runner->state->runners, &runner->state_node);
     tac_list_init(&runner->run_queue);
     tac_list_init(&runner->batch);
+    tac_list_init(&runner->at_once);
     tac_list_init(&runner->deferred);
     tac_list_init(&runner->tasks);
     tac_list_init(&runner->idle_waiters);

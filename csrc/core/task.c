@@ -82,6 +82,13 @@ tac_task_make_runnable(struct tac_task *task)
     }
 }
 
+void
+tac_task_step_next(struct tac_task *task)
+{
+    tac_list_unlink(&task->run_node);
+    tac_list_append(&task->runner->at_once, &task->run_node);
+}
+
 int
 tac_task_check_run(TacTask *task)
 {

@@ -188,6 +188,11 @@ int tac_task_check_run(TacTask *task);
  * and calls no hooks: for C tasks. */
 void tac_task_make_runnable(struct tac_task *task);
 
+/* From a step that is going on: have a task that is runnable, or may be, step
+ * right after it, behind those that this was said of before, and before the
+ * rest of the batch.  Cannot fail. */
+void tac_task_step_next(struct tac_task *task);
+
 /* Deliver a cancel that is pending for a task, if it can take one now.
  * 0, or -1 with an exception. */
 int tac_task_deliver_cancel(struct tac_task *task);

@@ -38,6 +38,7 @@ typedef struct TacAioEntry {
     bool blocking;  /* asyncio's mark of a Future that is awaited */
     bool begun;     /* the Task's first step has run */
     bool abandoned; /* nobody will leave the manager */
+    bool given_up;  /* nobody waits for its being entered any more */
     bool task_over;
 } TacAioEntry;
 
@@ -152,10 +153,27 @@ aio_entry_enter_resume(TacTrap *trap, TacTask *task)
     return TAC_TRAP_DONE;
 }
 
+/* The loop was stopped meanwhile.  Its end has the Task go on, which is not to
+ * wait for a body then. */
+static void
+aio_entry_give_up(TacAioEntry *entry)
+{
+    entry->given_up = true;
+    PyObject *told = PyObject_CallMethodNoArgs(entry->task,
+                                               entry->loop->state->str_cancel);
+    if (told == NULL) {
+        PyErr_WriteUnraisable(entry->task);
+    }
+    Py_XDECREF(told);
+}
+
 static PyObject *
 aio_entry_enter_fail(TacTrap *trap, PyObject *error)
 {
     TacAioEntry *entry = (TacAioEntry *)trap->first;
+    if (entry->task != NULL && !entry->task_over && !entry->loop->closed) {
+        aio_entry_give_up(entry);
+    }
     Py_CLEAR(entry->task);
     if (!entry->begun) {
         aio_entry_close_unused(entry);
@@ -372,6 +390,12 @@ tac_aio_entries_clear(TacAioEntry **slot)
 static PyObject *
 aio_entry_inside(TacAioEntry *entry, PyObject *value)
 {
+    if (entry->given_up) {
+        entry->life = AIO_ENTRY_LEAVING;
+        PyObject *kind = entry->loop->state->aio_cancelled_error;
+        Py_XSETREF(entry->outcome, PyObject_CallNoArgs(kind));
+        return entry->outcome == NULL ? NULL : Py_NewRef((PyObject *)entry);
+    }
     entry->life = AIO_ENTRY_INSIDE;
     Py_XSETREF(entry->value, Py_NewRef(value));
     return aio_entry_wake(entry) < 0 ? NULL : Py_NewRef(entry);

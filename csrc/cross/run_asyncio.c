@@ -121,15 +121,14 @@ run_asyncio_get_waits(PyObject *self, PyObject *noargs)
     return futures;
 }
 
-/* Have a wait fail whose Future will never call back: with the cancel that
- * was passed on to it, if there was one. */
+/* Have a wait fail whose Future will not call back: with the cancel that was
+ * passed on to it, if there was one. */
 static int
-run_asyncio_fail(TacTrap *trap)
+run_asyncio_fail(TacTrap *trap, const char *text)
 {
     PyObject *error = Py_XNewRef(trap->second);
     if (error == NULL) {
-        error = PyObject_CallFunction(PyExc_RuntimeError, "s",
-                                      "Event loop is closed");
+        error = PyObject_CallFunction(PyExc_RuntimeError, "s", text);
     }
     if (error == NULL) {
         return -1;
@@ -151,24 +150,77 @@ run_asyncio_is_done(TacTrap *trap)
     return is_done;
 }
 
-/* End the waits: of a Future that is done with its outcome. */
+/* End a wait: if its Future is done, with the outcome. */
+static int
+run_asyncio_end_wait(TacTrap *trap, const char *text)
+{
+    Py_INCREF(trap);
+    int is_done = run_asyncio_is_done(trap);
+    int rc = is_done < 0 ? -1 : 0;
+    if (rc == 0 && tac_list_is_linked(&trap->node)) { /* still */
+        rc = is_done ? tac_wait_future_wake(trap)
+                     : run_asyncio_fail(trap, text);
+    }
+    Py_DECREF(trap);
+    return rc;
+}
+
 static PyObject *
 run_asyncio_end_waits(PyObject *self, PyObject *noargs)
 {
+    struct tac_list *head = &((TacLoop *)self)->waits;
+    int rc = 0;
+    while (rc == 0 && !tac_list_is_empty(head)) {
+        rc = run_asyncio_end_wait(tac_list_entry(head->next, TacTrap, node),
+                                  "Event loop is closed");
+    }
+    return rc < 0 ? NULL : Py_NewRef(Py_None);
+}
+
+/* Does the end of the loop's block wait for this task?  It does for the one
+ * that opened it, and for those of the nurseries inside of the block. */
+static bool
+run_asyncio_is_inside(const TacLoop *loop, const TacTask *task)
+{
+    const TacTask *opener = loop->errors->parent_task;
+    const TacNursery *nursery = NULL;
+    while (task != opener && task->base.parent_nursery != NULL) {
+        nursery = task->base.parent_nursery;
+        task = nursery->parent_task;
+    }
+    if (task != opener || nursery == NULL) {
+        return task == opener;
+    }
+    const struct tac_list *node = &loop->errors->task_node;
+    while (node != &opener->child_nurseries && node != &nursery->task_node) {
+        node = node->next; /* the inmost is the last */
+    }
+    return node == &nursery->task_node && nursery != loop->errors;
+}
+
+static TacTrap *
+run_asyncio_find_inside(const TacLoop *loop)
+{
+    const struct tac_list *head = &loop->waits;
+    for (struct tac_list *n = head->next; n != head; n = n->next) {
+        TacTrap *trap = tac_list_entry(n, TacTrap, node);
+        if (run_asyncio_is_inside(loop, trap->task)) {
+            return trap;
+        }
+    }
+    return NULL;
+}
+
+static PyObject *
+run_asyncio_end_inner_waits(PyObject *self, PyObject *noargs)
+{
     TacLoop *loop = (TacLoop *)self;
     int rc = 0;
-    while (rc == 0 && !tac_list_is_empty(&loop->waits)) {
-        TacTrap *trap = tac_list_entry(loop->waits.next, TacTrap, node);
-        Py_INCREF(trap);
-        int is_done = run_asyncio_is_done(trap);
-        if (is_done < 0) {
-            rc = -1;
-        }
-        else if (tac_list_is_linked(&trap->node)) { /* still */
-            rc = is_done ? tac_wait_future_wake(trap)
-                         : run_asyncio_fail(trap);
-        }
-        Py_DECREF(trap);
+    TacTrap *trap;
+    while (rc == 0 && loop->errors != NULL
+           && (trap = run_asyncio_find_inside(loop)) != NULL)
+    {
+        rc = run_asyncio_end_wait(trap, "Event loop is stopped");
     }
     return rc < 0 ? NULL : Py_NewRef(Py_None);
 }
@@ -180,6 +232,9 @@ static PyMethodDef run_asyncio_loop_methods[] = {
     {"_end_waits", run_asyncio_end_waits, METH_NOARGS,
      "_end_waits($self, /)\n--\n\n"
      "Have those waits end, in RuntimeError unless the Future is done."},
+    {"_end_inner_waits", run_asyncio_end_inner_waits, METH_NOARGS,
+     "_end_inner_waits($self, /)\n--\n\n"
+     "Have those end likewise that the end of the loop's block waits for."},
     {NULL},
 };
 

@@ -212,6 +212,8 @@ run_trio_spawn(PyObject *owner)
     if (task == NULL) {
         return -1;
     }
+    /* It begins in its turn among the loop's callbacks, as they do. */
+    tac_task_step_next(&task->base);
     Py_DECREF(task);
     /* The coroutine has them now; the Future may live on for long. */
     Py_CLEAR(call->fn);

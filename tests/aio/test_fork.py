@@ -360,17 +360,34 @@ def test_a_loop_that_goes_on_in_both():
     )
 
 
-@pytest.mark.skipif(
-    sys.version_info >= (3, 14),
-    reason="a fork takes the current Task from the child, whose asyncio then hangs",
+@pytest.mark.parametrize(
+    "enters_again",
+    [
+        pytest.param(
+            False,
+            marks=pytest.mark.skipif(
+                sys.version_info >= (3, 14),
+                reason="CPython's PyOS_AfterFork_Child() clears the thread's running "
+                "loop and Task, so that leave_task() at the end of the child's step "
+                "fails: its RuntimeError takes the place of the SystemExit, and "
+                "asyncio's loop, any, runs on for ever",
+            ),
+        ),
+        True,
+    ],
 )
-def test_a_child_that_leaves_by_sys_exit():
+def test_a_child_that_leaves_by_sys_exit(enters_again):
     # All of what the child unwinds is its own, and quiet.
-    source = """
+    source = f"""
         async def main(loop):
+            task = asyncio.current_task()
             async with asyncio.timeout(50):
                 pid = os.fork()
                 if pid == 0:
+                    if {enters_again}:
+                        asyncio._set_running_loop(loop)
+                        if asyncio.current_task() is None:
+                            asyncio.tasks._enter_task(loop, task)
                     sys.exit(3)
                 print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
 
@@ -666,6 +683,7 @@ def test_a_child_that_goes_on_in_the_run_is_in_it_again():
                     look_around()
                     await trio.sleep(0.001)
                     assert lowlevel.current_task() is task
+                    assert asyncio._get_running_loop() is None
                     assert sniffio.current_async_library() == "trio"
                     os._exit(7)
                 print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
@@ -678,10 +696,6 @@ def test_a_child_that_goes_on_in_the_run_is_in_it_again():
     )
 
 
-@pytest.mark.skipif(
-    sys.version_info >= (3, 14),
-    reason="a fork takes asyncio's list of Tasks from the child, which then hangs",
-)
 def test_a_child_unwinds_managers_that_cross():
     assert (
         on_ours(
@@ -695,9 +709,14 @@ def test_a_child_unwinds_managers_that_cross():
                     yield
                 finally:
                     await asyncio.sleep(0)
+                    # asyncio has forgotten which loop runs, and is told again.
+                    assert asyncio.get_running_loop() is loop
+                    await asyncio.sleep(0.001)
                     print(os.getpid() == parent, flush=True)
 
             async def main():
+                global loop
+                loop = asyncio.get_running_loop()
                 sys.stdout.flush()
                 async with aio_as_trio(manager()):
                     pid = os.fork()
@@ -713,6 +732,50 @@ def test_a_child_unwinds_managers_that_cross():
             """
         )
         == "False\n3\nTrue\n"
+    )
+
+
+@pytest.mark.parametrize("flavour", ["trio", "asyncio"])
+def test_a_child_that_goes_on_in_the_loops_block(flavour):
+    """Its Tasks, callbacks and Trio tasks have their running loop again."""
+    assert (
+        on_ours(
+            f"""
+            from trio_asyncio_c import current_loop, open_loop, run_asyncio, trio
+
+            async def in_trio():
+                await trio.sleep(0)
+                return asyncio.get_running_loop()
+
+            async def in_asyncio():
+                loop = asyncio.get_running_loop()
+                await asyncio.sleep(0.001)
+                assert asyncio.current_task() is not None
+                assert await loop.run_trio(in_trio) is loop
+                return loop
+
+            async def main():
+                async with open_loop() as loop:
+                    await run_asyncio(in_asyncio)
+                    sys.stdout.flush()
+                    if {flavour!r} == "trio":
+                        pid = os.fork()
+                    else:
+                        said = loop.create_future()
+                        loop.call_soon(lambda: said.set_result(os.fork()))
+                        pid = await loop.run_future(said)
+                    if pid == 0:
+                        await trio.sleep(0)
+                        assert asyncio.get_running_loop() is loop
+                        assert current_loop.get() is loop
+                        assert await run_asyncio(in_asyncio) is loop
+                        os._exit(7)
+                    print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+
+            trio.run(main)
+            """
+        )
+        == "7\n"
     )
 
 

@@ -8,7 +8,7 @@ import sys
 import pytest
 from trio_asyncio_c import aio_as_trio, current_loop, trio
 
-from ._helpers import run
+from ._helpers import both_ways, run
 
 
 async def call(fn, *args):
@@ -111,10 +111,11 @@ def test_a_cancel_before_its_turn(way):
     run(main)
 
 
-@ways
+@both_ways
+@pytest.mark.parametrize("call", WAYS, ids=lambda call: call.__name__)
 @pytest.mark.parametrize("kind", [SystemExit, KeyboardInterrupt])
 @pytest.mark.parametrize("turns", [0, 1])
-def test_what_ends_a_loop_is_the_outcome(way, kind, turns):
+def test_what_ends_a_loop_is_the_outcome(way, call, kind, turns):
     async def failing():
         for _ in range(turns):
             await asyncio.sleep(0)
@@ -122,10 +123,10 @@ def test_what_ends_a_loop_is_the_outcome(way, kind, turns):
 
     async def main():
         with pytest.raises(kind, match="3"):
-            await way(failing)
-        assert await way(which) is not None
+            await call(failing)
+        assert await call(which) is not None
 
-    run(main)
+    way.run_trio(main)
 
 
 @ways

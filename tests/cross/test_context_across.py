@@ -12,6 +12,7 @@ from trio_asyncio_c import (
     run_coroutine,
     run_future,
     trio,
+    trio_as_aio,
 )
 
 from ._helpers import both_ways, open_loop, run
@@ -36,24 +37,30 @@ def test_trio_to_asyncio_copies():
     run(main)
 
 
-def test_asyncio_to_trio_copies_at_the_call():
+@both_ways
+def test_asyncio_to_trio_copies_at_the_call(way):
     async def callee():
         assert var.get() == "caller"
         var.set("callee")
         await trio.sleep(0)
         assert var.get() == "callee"
 
-    loop = EventLoop()
-
     async def main():
+        loop = asyncio.get_running_loop()
+        for start in loop.run_trio, trio_as_aio(callee, loop=loop):
+            var.set("caller")
+            future = start(*([callee] if start == loop.run_trio else []))
+            var.set("later")
+            await future
+            assert var.get() == "later"
         var.set("caller")
-        future = loop.run_trio(callee)
+        handle = loop.run_trio_task(callee)
         var.set("later")
-        await future
+        while not handle.done():
+            await asyncio.sleep(0)
         assert var.get() == "later"
 
-    loop.run_until_complete(main())
-    loop.close()
+    way.run_asyncio(main)
 
 
 def test_from_plain_sync_code():

@@ -178,9 +178,8 @@ def test_what_ends_a_program_is_an_error_as_others_for_who_waits(way, kind):
     async def main():
         loop = current_loop.get()
         assert await loop.run_asyncio(waits_in_asyncio) == "caught"
-        if way is OpenedLoop:
-            with pytest.raises(kind, match="asyncio"):
-                await loop.run_asyncio(asyncio_raises)
+        with pytest.raises(kind, match="asyncio"):
+            await loop.run_asyncio(asyncio_raises)
         assert await loop.run_asyncio(asyncio.sleep, 0, "alive") == "alive"
         return "done"
 

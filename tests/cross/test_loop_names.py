@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import os
 import socket
 import subprocess
 import sys
@@ -242,3 +243,25 @@ def test_plain_trio_says_what_to_do():
         [sys.executable, "-c", program], capture_output=True, text=True, timeout=100
     )
     assert done.stdout.split() == ["True"] * 3, done.stderr
+
+
+def test_autoclose_takes_numbers_and_objects_and_can_be_taken_back():
+    async def main():
+        pairs = [socket.socketpair() for _ in range(3)]
+        (by_number, _), (by_object, _), (taken_back, _) = pairs
+        async with open_loop() as loop:
+            for _ in range(2):
+                loop.autoclose(by_number.fileno())
+                loop.autoclose(by_object)
+                loop.autoclose(taken_back)
+            loop.no_autoclose(taken_back)
+            for sock, _ in pairs:
+                loop.add_reader(sock, int)
+        for sock in by_number, by_object:
+            with pytest.raises(OSError, match="Bad file descriptor"):
+                os.fstat(sock.detach())
+        os.fstat(taken_back.fileno())
+        for sock in (sock for pair in pairs for sock in pair):
+            sock.close()
+
+    trio.run(main)

@@ -58,6 +58,26 @@ def test_the_same_object_arrives(way, make):
 
 
 @both_ways
+def test_the_same_value_arrives(way):
+    async def in_asyncio(value):
+        await asyncio.sleep(0)
+        return value
+
+    async def in_trio(value):
+        await trio.sleep(0)
+        return value
+
+    async def main():
+        loop = asyncio.get_running_loop()
+        for value in object(), None, (), (1, 2), StopIteration(3), ValueError(), {}:
+            assert await loop.run_asyncio(in_asyncio, value) is value
+            assert await loop.run_coroutine(in_asyncio(value)) is value
+            assert await through_asyncio(in_trio, value) is value
+
+    way.run_trio(main)
+
+
+@both_ways
 def test_stop_iteration_is_a_runtime_error_on_both_sides(way):
     def raise_it():
         raise StopIteration("x")

@@ -65,7 +65,7 @@ def test_calls_start_in_the_order_of_callbacks(loop):
         await future
 
     loop.run_until_complete(main())
-    assert seen == ["callback before", "callback after", "trio"]
+    assert seen == ["callback before", "trio", "callback after"]
 
 
 def test_the_callee_is_trio_flavoured(loop):

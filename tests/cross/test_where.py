@@ -232,6 +232,12 @@ def test_in_the_exception_handler(runs):
     runs(main)
 
 
+def has_no_loop():
+    with pytest.raises(RuntimeError, match="no current event loop"):
+        asyncio.get_event_loop()
+    return True
+
+
 @both_ways
 def test_in_threads(runs):
     async def callee():
@@ -240,6 +246,7 @@ def test_in_threads(runs):
     async def main():
         loop = asyncio.get_running_loop()
         me = in_task(loop, asyncio.current_task())
+        assert await loop.run_in_executor(None, has_no_loop)
         for said in (
             await loop.run_in_executor(None, where),
             await asyncio.to_thread(where),
