@@ -516,6 +516,7 @@ class EventLoop(_core.LoopCore, asyncio.SelectorEventLoop):
         super().add_signal_handler(sig, _with_keywords(callback, kwargs), *args)
         if sys.version_info < (3, 12):
             # Later ones take the wake-up fd from child processes by themselves.
+            assert self._csock is not None
             _run.wakeup_fds.add(self._csock.fileno())
 
     # TLS
