@@ -168,10 +168,15 @@ tac_create_task(TacLoop *loop, PyObject *const *args, Py_ssize_t nargs,
 
 /* Tasks that begin at once ------------------------------------------------ */
 
-/* Is create_task() still the method here?  1, 0, or -1. */
+/* Is create_task() still the method here?  Known till the type changes, or the
+ * loop gets an attribute of that name.  1, 0, or -1. */
 static int
 create_is_own(TacLoop *loop)
 {
+    unsigned int version = Py_TYPE(loop)->tp_version_tag;
+    if (version != 0 && version == loop->create_version) {
+        return 1;
+    }
     PyObject *method = PyObject_GetAttr((PyObject *)loop,
                                         loop->state->str_create_task);
     if (method == NULL) {
@@ -181,7 +186,19 @@ create_is_own(TacLoop *loop)
               && PyCFunction_GET_FUNCTION(method)
                      == (PyCFunction)(void (*)(void))tac_create_task;
     Py_DECREF(method);
+    loop->create_version =
+        own ? Py_TYPE(loop)->tp_version_tag : TAC_NO_VERSION;
     return own;
+}
+
+void
+tac_create_on_attribute(TacLoop *loop, PyObject *name)
+{
+    if (name == loop->state->str_create_task
+        || PyUnicode_CompareWithASCIIString(name, "create_task") == 0)
+    {
+        loop->create_version = TAC_NO_VERSION;
+    }
 }
 
 bool

@@ -33,6 +33,9 @@ PyObject *tac_create_task(TacLoop *loop, PyObject *const *args,
  * had been asked for that?  1, 0, or -1 with an exception. */
 int tac_create_can_begin(TacLoop *loop);
 
+/* The loop has got an attribute, or lost it.  Python code: none. */
+void tac_create_on_attribute(TacLoop *loop, PyObject *name);
+
 /* Does that hold still, in the loop's own turn?  Python code: none. */
 bool tac_create_may_begin(const TacLoop *loop);
 

@@ -834,13 +834,25 @@ static PyGetSetDef loop_getset[] = {
 PyDoc_STRVAR(loop_doc,
 "The C half of an asyncio event loop; see trio_asyncio_c.EventLoop.");
 
+/* What is set on a loop may be a method that C code calls itself. */
+static int
+loop_tp_setattro(PyObject *self, PyObject *name, PyObject *value)
+{
+    TacLoop *loop = (TacLoop *)self;
+    if (PyObject_GenericSetAttr(self, name, value) < 0) {
+        return -1;
+    }
+    tac_create_on_attribute(loop, name);
+    return tac_own_clock_on_attribute(loop, name);
+}
+
 static PyType_Slot loop_slots[] = {
     {Py_tp_doc, (void *)loop_doc},
     {Py_tp_new, loop_tp_new},
     {Py_tp_traverse, loop_tp_traverse},
     {Py_tp_clear, loop_tp_clear},
     {Py_tp_dealloc, loop_tp_dealloc},
-    {Py_tp_setattro, tac_own_clock_set_attribute},
+    {Py_tp_setattro, loop_tp_setattro},
     {Py_tp_methods, loop_methods},
     {Py_tp_members, loop_members},
     {Py_tp_getset, loop_getset},

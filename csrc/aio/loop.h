@@ -55,6 +55,7 @@ typedef struct TacLoop {
     struct tac_heap own_timers;   /* the armed ones then */
     PyObject *base_time;       /* owned: asyncio's time(), if patched */
     unsigned int time_version; /* of the type when time() was looked up */
+    unsigned int create_version; /* of that when create_task() was ours */
     double resolution_s;       /* timers due within it fire early */
     double usual_resolution_s; /* as the constructor set it; 0: not yet */
     struct tac_list members; /* of tac_loop_member.node: transports */

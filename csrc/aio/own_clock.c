@@ -240,12 +240,8 @@ tac_own_clock_fini(TacLoop *loop)
 }
 
 int
-tac_own_clock_set_attribute(PyObject *self, PyObject *name, PyObject *value)
+tac_own_clock_on_attribute(TacLoop *loop, PyObject *name)
 {
-    TacLoop *loop = (TacLoop *)self;
-    if (PyObject_GenericSetAttr(self, name, value) < 0) {
-        return -1;
-    }
     if (name != loop->state->str_time
         && PyUnicode_CompareWithASCIIString(name, "time") != 0)
     {

@@ -8,7 +8,7 @@
  * whose _clock_resolution was changed.
  *
  * Patching is noticed without asking for it at each callback: an attribute
- * that is set comes by tac_own_clock_set_attribute, and a class that changed
+ * that is set comes by tac_own_clock_on_attribute, and a class that changed
  * has another version tag.
  *
  * Owns: nothing; armed timers belong to the loop's list.
@@ -61,9 +61,8 @@ void tac_own_clock_disarm(TacLoop *loop, struct tac_timer *timer);
 /* The loop ends.  Its timers have been disarmed. */
 void tac_own_clock_fini(TacLoop *loop);
 
-/* The type's tp_setattro. */
-int tac_own_clock_set_attribute(PyObject *loop, PyObject *name,
-                                PyObject *value);
+/* The loop has got an attribute, or lost it.  0, or -1 with an exception. */
+int tac_own_clock_on_attribute(TacLoop *loop, PyObject *name);
 
 /* The method time(), and the attribute _clock_resolution. */
 PyObject *tac_own_clock_time(TacLoop *loop, PyObject *noargs);
