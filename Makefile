@@ -27,14 +27,15 @@ VARIANT_TESTS = $(PYTEST_ARGS) $(foreach test,$(TESTS),$(abspath .)/$(test))
 
 .PHONY: help build prepare demo test test-real scope-pairs debug sanitize coverage compat-cpython \
 	compat-trio compat-trio-asyncio compat-libraries compat-nest-asyncio compat-tornado \
-	compat-quattro compat-traio compat-anyio bench clean distclean
+	compat-quattro compat-traio compat-anyio compat-taskgroups bench clean distclean
 .NOTPARALLEL:
 
 help:
 	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
 	@echo 'Also: build test-real scope-pairs debug sanitize coverage compat-cpython compat-trio'
 	@echo 'compat-trio-asyncio compat-libraries compat-nest-asyncio compat-tornado'
-	@echo 'compat-quattro compat-traio compat-anyio bench clean distclean (CONTRIBUTING.rst)'
+	@echo 'compat-quattro compat-traio compat-anyio compat-taskgroups bench clean'
+	@echo 'distclean (CONTRIBUTING.rst)'
 
 prepare:
 	@tools/bootstrap.sh $(PYTHON)
@@ -100,6 +101,9 @@ compat-quattro: build
 
 compat-anyio: build
 	$(RUN) -m compat_tests.anyio $(COMPAT_ARGS)
+
+compat-taskgroups: build
+	$(RUN) -m compat_tests.taskgroups_own $(COMPAT_ARGS)
 
 compat-nest-asyncio: build
 	$(RUN) -m compat_tests.nest_asyncio_own $(COMPAT_ARGS)

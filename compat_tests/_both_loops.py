@@ -12,7 +12,7 @@ import sys
 import unittest
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from . import _environment, _interpreters
@@ -32,6 +32,8 @@ class Project:
       set_up: what the tests ask of their process.
       limit_s: seconds for all of them on one loop.
       expected: what fails on ours only, each with its reason.
+      expected_on: the same, of some versions of Python.
+      use_ours: what is put in the place of asyncio's on our side besides the loop.
     """
 
     group: str
@@ -41,6 +43,8 @@ class Project:
     set_up: Callable[[], None]
     limit_s: float
     expected: Mapping[str, str]
+    expected_on: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    use_ours: Callable[[], None] = lambda: None
 
 
 def run(project: Project) -> int:
@@ -76,7 +80,11 @@ def _compare(
     where = project.locate(made)
     sides = [_run_side(project, made, side, where) for side in SIDES]
     stock, ours = (side["ends"] for side in sides)
-    worse, stale = differences(stock, ours, project.expected)
+    expected = {
+        **project.expected,
+        **project.expected_on.get(interpreter.version, {}),
+    }
+    worse, stale = differences(stock, ours, expected)
     for test in list(worse):
         if _run_side(project, made, "asyncio", where, test)["ends"].get(test) != "ok":
             print(f"  fails on asyncio's loop as well, when alone: {test}")
@@ -88,7 +96,7 @@ def _compare(
         print(f"  FAILURE on ours only: {test}: {ours.get(test, 'did not run')}")
     for test in stale:
         print(f"  STALE ENTRY: {test} is on the list, and does not fail")
-    for test, reason in project.expected.items():
+    for test, reason in expected.items():
         print(f"  on the list: {test}: {reason}")
     return bool(passed[1]) and sides[1]["loops"] > 0 and not (worse or stale)
 
@@ -188,6 +196,8 @@ def _child(project: Project, side: str, where: str, *only: str) -> None:
     loop = asyncio.new_event_loop()
     assert type(loop).__module__.startswith("trio_asyncio_c") is (side == "ours")
     loop.close()
+    if side == "ours":
+        project.use_ours()
     logging.getLogger().addHandler(_Recorder.logged)
     project.set_up()
     # False: the warnings are as they were set up.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -112,7 +113,21 @@ class Runner:
         self.expected = self.suite.load_expected()
 
     def parts(self) -> tuple[Part, ...]:
-        return self.suite.parts[:1] if self.choice.fast else self.suite.parts
+        """Return those to run; of tests that were asked for, where they can be."""
+        parts = self.suite.parts[:1] if self.choice.fast else self.suite.parts
+        if not self.choice.ids:
+            return parts
+        return tuple(part for part in parts if self._ids(part)) or parts[:1]
+
+    def _ids(self, part: Part) -> tuple[str, ...]:
+        """Return the tests that were asked for and belong to a part, or to none."""
+        return tuple(
+            name
+            for name in self.choice.ids
+            if re.fullmatch(part.ids, name)
+            or not any(re.fullmatch(p.ids, name) for p in self.suite.parts)
+            or self.choice.fast
+        )
 
     def run(self, interpreter: Interpreter) -> list[Comparison]:
         """Run all parts on both sides."""
@@ -142,7 +157,7 @@ class Runner:
             whole=self.choice.whole,
             all_run=part.all_run,
         )
-        problems = _compare.problems(plain, ours, wanted=self.choice.ids)
+        problems = _compare.problems(plain, ours, wanted=self._ids(part))
         if SWAP_PLUGIN in self.suite.ours:
             problems += _compare.wrong_trio(plain, ours)
         if self.suite.subject is not None:
@@ -164,7 +179,7 @@ class Runner:
         files = Files(BUILD / self.suite.name / where)
         files.clear()
         if self.choice.ids:
-            files.only.write_text("".join(f"{name}\n" for name in self.choice.ids))
+            files.only.write_text("".join(f"{name}\n" for name in self._ids(part)))
         arguments = self._arguments(environment, tests, part, side, files)
         command = environment.interpreter.command(arguments, files.cwd)
         session = _session.run(

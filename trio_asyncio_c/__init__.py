@@ -6,9 +6,11 @@ open a loop with `open_loop` and call asyncio code with `run_asyncio`.
 
 The Trio-flavoured API is here under Trio's own names, and in
 `trio_asyncio_c.trio` as one namespace. Importing the package changes nothing
-anywhere.
+of other libraries; anyio can find the backend of its name from then on.
 """
 
+# First, for where the environment names our loop this import imports more of ours.
+import asyncio as _asyncio  # noqa: F401
 from typing import TYPE_CHECKING as _TYPE_CHECKING
 
 from . import _core_hooks  # noqa: F401  (hands the core its Python functions)

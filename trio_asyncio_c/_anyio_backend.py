@@ -12,22 +12,20 @@ from __future__ import annotations
 import asyncio
 import importlib
 import math
-import sys
 import threading
 from asyncio import CancelledError, current_task
 from contextlib import contextmanager
 from functools import partial
-from importlib.machinery import PathFinder
 from inspect import iscoroutinefunction
-from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-import anyio._backends
+from anyio._core._eventloop import loaded_backends
 from anyio._core._tasks import CancelScope as AnyioCancelScope
 from anyio._core._tasks import TaskHandle
 from anyio.abc import AsyncBackend
 
 from . import _core
+from ._install_anyio import MODULE, NAME
 from ._loop import EventLoop, new_event_loop
 from ._task_scopes import _is_own, make_message
 
@@ -35,33 +33,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterator
     from types import TracebackType
 
-__all__ = ["Backend", "ByLoop"]
+__all__ = ["Backend", "ByLoop", "ByRun"]
 
-NAME = "trio_asyncio_c"
-"""What programs call the backend."""
-
-
-def _load_second() -> Any:
-    """Load anyio's backend for asyncio again, under the name that anyio looks for."""
-    # Not by whoever else finds modules: pytest's finder has no code to give.
-    first = PathFinder.find_spec("anyio._backends._asyncio", anyio._backends.__path__)
-    loader: Any = first.loader if first is not None else None
-    if first is None or not hasattr(loader, "get_code"):
-        raise ImportError("anyio's backend for asyncio cannot be loaded again")
-    name = f"anyio._backends._{NAME}"
-    module = ModuleType(name)
-    module.__package__ = "anyio._backends"
-    module.__file__ = first.origin
-    sys.modules[name] = module  # it looks itself up
-    try:
-        exec(loader.get_code(first.name), vars(module))
-    except BaseException:
-        del sys.modules[name]
-        raise
-    return module
-
-
-_second: Any = _load_second()
+_second: Any = importlib.import_module(MODULE)
 _states: Any = _second._task_states
 _threadlocals: Any = _second.threadlocals
 
@@ -403,8 +377,18 @@ def _with_our_loop(options: dict[str, Any]) -> dict[str, Any]:
             f"the backend {NAME!r} has an event loop of its own: use_uvloop is an "
             "option of the backend 'asyncio'"
         )
-    if options.get("loop_factory") is None:
-        options["loop_factory"] = new_event_loop
+    make = options.get("loop_factory") or new_event_loop
+
+    def make_known() -> asyncio.AbstractEventLoop:
+        loop: Any = make()
+        if isinstance(loop, EventLoop):
+            loop.has_anyio_backend = True  # type: ignore[attr-defined]
+        return loop  # type: ignore[no-any-return]
+
+    # Code that runs on it takes itself to run on asyncio.
+    if loaded_backends.get("asyncio") is not ByLoop:
+        loaded_backends["asyncio"] = ByRun
+    options["loop_factory"] = make_known
     return options
 
 
@@ -418,13 +402,20 @@ _second.is_anyio_cancellation = _is_own
 _first: Any = importlib.import_module("anyio._backends._asyncio").backend_class
 
 
-def _of_loop(loop: object) -> Any:
-    return Backend if isinstance(loop, EventLoop) else _first
+_IsOurs: TypeAlias = "Callable[[object], bool]"
 
 
-def _by_running_loop(name: str) -> Any:
+def _is_any_of_ours(loop: object) -> bool:
+    return isinstance(loop, EventLoop)
+
+
+def _is_made_for_anyio(loop: object) -> bool:
+    return getattr(loop, "has_anyio_backend", False)
+
+
+def _by_running_loop(name: str, is_ours: _IsOurs) -> Any:
     def call(*args: Any, **kwargs: Any) -> Any:
-        backend = _of_loop(asyncio._get_running_loop())
+        backend = Backend if is_ours(asyncio._get_running_loop()) else _first
         return getattr(backend, name)(*args, **kwargs)
 
     async def call_async(*args: Any, **kwargs: Any) -> Any:
@@ -434,17 +425,17 @@ def _by_running_loop(name: str) -> Any:
     return staticmethod(call_async if is_async else call)
 
 
-def _by_token(name: str) -> Any:
+def _by_token(name: str, is_ours: _IsOurs) -> Any:
     """Make a method for another thread than the loop's, which says whom it asks."""
 
     def call(func: object, args: object, token: object) -> Any:
         loop = token or _threadlocals.current_token.native_token
-        return getattr(_of_loop(loop), name)(func, args, token)
+        return getattr(Backend if is_ours(loop) else _first, name)(func, args, token)
 
     return staticmethod(call)
 
 
-def _by_first(name: str) -> Any:
+def _by_first(name: str, is_ours: _IsOurs) -> Any:
     return staticmethod(getattr(_first, name))
 
 
@@ -456,16 +447,23 @@ _OTHERWISE = {
     "run_sync_soon": _by_token,
 }
 
-ByLoop: Any = type(
-    "ByLoop",
-    (AsyncBackend,),
-    {
-        "__doc__": "What 'asyncio' means: this backend on our loop, else anyio's.",
-        "__module__": __name__,
-    }
-    | {
-        name: _OTHERWISE.get(name, _by_running_loop)(name)
+
+def _make_choice(name: str, doc: str, is_ours: _IsOurs) -> Any:
+    """Make the backend 'asyncio', which asks the loop whose backend is meant."""
+    methods = {
+        name: _OTHERWISE.get(name, _by_running_loop)(name, is_ours)
         for name in vars(AsyncBackend)
         if not name.startswith("_")
-    },
+    }
+    names = {"__doc__": doc, "__module__": __name__}
+    return type(name, (AsyncBackend,), names | methods)
+
+
+ByLoop: Any = _make_choice(
+    "ByLoop", "This backend on any loop of ours, else anyio's own.", _is_any_of_ours
+)
+ByRun: Any = _make_choice(
+    "ByRun",
+    "This backend on loops that anyio made by its name, else anyio's own.",
+    _is_made_for_anyio,
 )

@@ -1,9 +1,9 @@
-"""Lets a Python process run Trio, or asyncio's programs, on the core, if its
-environment says so.
+"""Lets a Python process run Trio, asyncio's programs, or those on anyio, on the core, if
+its environment says so.
 
 Run by the one line of ``_startup.pth`` when Python starts, before anything is
 imported; so it must cost nothing, and imports the package only if the process
-imports Trio or asyncio.
+imports Trio, asyncio or anyio.
 """
 
 import os
@@ -12,6 +12,7 @@ from importlib.machinery import PathFinder
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from importlib.machinery import ModuleSpec
     from types import ModuleType
 
@@ -28,16 +29,19 @@ class _TrioFinder:
             install_trio()
 
 
-class _AsyncioFinder:
-    """Waits for the import of ``asyncio``, and changes it once it is there."""
+class _Follower:
+    """Waits for the import of a module, and changes things once it is there."""
 
-    @staticmethod
+    def __init__(self, name: str, change: "Callable[[], None]") -> None:
+        self.name = name
+        self.change = change
+
     def find_spec(
-        name: str, path: object = None, target: object = None
+        self, name: str, path: object = None, target: object = None
     ) -> "ModuleSpec | None":
-        if name != "asyncio":
+        if name != self.name:
             return None
-        sys.meta_path.remove(_AsyncioFinder)
+        sys.meta_path.remove(self)
         spec = PathFinder.find_spec(name)
         if spec is None or spec.loader is None:
             return spec
@@ -45,14 +49,28 @@ class _AsyncioFinder:
 
         def exec_module(module: "ModuleType") -> None:
             execute(module)
-            from trio_asyncio_c._policy import replace_defaults
-
-            replace_defaults()
+            self.change()
 
         spec.loader.exec_module = exec_module  # type: ignore[method-assign]
         return spec
 
 
-for _name, _finder in (("TRIO", _TrioFinder), ("ASYNCIO", _AsyncioFinder)):
+def _replace_defaults() -> None:
+    from trio_asyncio_c._policy import replace_defaults
+
+    replace_defaults()
+
+
+def _install_anyio() -> None:
+    from trio_asyncio_c import install_anyio
+
+    install_anyio()
+
+
+for _name, _finder in (
+    ("TRIO", _TrioFinder),
+    ("ASYNCIO", _Follower("asyncio", _replace_defaults)),
+    ("ANYIO", _Follower("anyio", _install_anyio)),
+):
     if os.environ.get("TRIO_ASYNCIO_C_" + _name) == "1":
         sys.meta_path.insert(0, _finder)

@@ -142,6 +142,10 @@ int tac_scoped_catch_scope(struct tac_task *task, TacScope *scope,
 /* How many cancels of others' count in its Task.  -1 with an exception. */
 int tac_scoped_others(TacScoped *scoped, PyObject *task);
 
+/* How many count by its class, whatever stands in the place of its own
+ * methods.  -1 with an exception. */
+int tac_scoped_counted(const TacState *state, PyObject *task);
+
 /* Whether the Task has entered the scope.  Python code: none. */
 bool tac_scoped_has_entered(const TacScoped *scoped, const TacScope *scope);
 

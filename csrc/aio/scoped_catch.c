@@ -35,16 +35,31 @@ scoped_count(PyObject *count)
     return number;
 }
 
+/* Is it one of asyncio's own in C, whose count can be had without a call? */
+static bool
+scoped_is_plain(const TacState *state, PyObject *task)
+{
+    return Py_IS_TYPE(task, state->aio_task_type)
+           && state->aio_cancelling != NULL;
+}
+
 static int
 scoped_cancelling(const TacState *state, PyObject *task)
 {
-    if (Py_IS_TYPE(task, state->aio_task_type)
-        && state->aio_cancelling != NULL)
-    {
-        return scoped_count(state->aio_cancelling(task, NULL));
-    }
     return scoped_count(
-        PyObject_CallMethodNoArgs(task, state->str_cancelling));
+        scoped_is_plain(state, task)
+            ? state->aio_cancelling(task, NULL)
+            : PyObject_CallMethodNoArgs(task, state->str_cancelling));
+}
+
+int
+tac_scoped_counted(const TacState *state, PyObject *task)
+{
+    return scoped_count(
+        scoped_is_plain(state, task)
+            ? state->aio_cancelling(task, NULL)
+            : PyObject_CallMethodOneArg((PyObject *)Py_TYPE(task),
+                                        state->str_cancelling, task));
 }
 
 int

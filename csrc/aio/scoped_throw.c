@@ -9,6 +9,8 @@
  *                                  4 ms and so on to 1 s
  *   it goes on with the same wait  after 1, 2, 4, 8, 16 s, then each 30 s
  *   its Future refuses cancel()    never: asyncio throws when that is done
+ *   its own cancel() was replaced, never: at the next block, as with a shield
+ *   and keeps it till later        of the core's
  */
 #include "aio/scoped.h"
 
@@ -31,6 +33,7 @@ struct scoped_view {
     PyObject *waiter; /* owned: the Future that it waits for; or NULL */
     bool done;
     bool running;
+    bool blind;        /* the class names no waiter: it may be past that */
     bool cancel_waits; /* one is to be thrown in its next step */
     bool woken;        /* the Future is done, the Task not stepped since */
 };
@@ -114,12 +117,12 @@ static int
 scoped_look_at_waiter(TacScoped *scoped, struct scoped_view *view)
 {
     TacState *state = scoped->state;
-    if (PyObject_GetOptionalAttr(view->task, state->str__fut_waiter,
-                                 &view->waiter)
-        < 0)
-    {
+    int there = PyObject_GetOptionalAttr(view->task, state->str__fut_waiter,
+                                         &view->waiter);
+    if (there < 0) {
         return -1;
     }
+    view->blind = there == 0;
     if (view->waiter == Py_None) {
         Py_CLEAR(view->waiter);
     }
@@ -231,13 +234,61 @@ scoped_warn(TacScoped *scoped, PyObject *task, TacScope *catcher)
     return result == NULL ? -1 : 0;
 }
 
+/* Does its uncancel() belong to somebody else?  `method` is the attribute. */
+static bool
+scoped_is_replaced(PyObject *task, PyObject *method)
+{
+    PyObject *self = PyCFunction_Check(method) ? PyCFunction_GET_SELF(method)
+                     : PyMethod_Check(method)  ? PyMethod_GET_SELF(method)
+                                               : NULL;
+    return self != task;
+}
+
+/* Was a cancel that the Task said to have taken not counted by its class, but
+ * kept by what somebody has put in the place of the Task's own methods, as
+ * shields of aiotools' do?  It would come after that, for a scope that may
+ * have been left by then; so it is taken back.  -1 with an exception. */
+static int
+scoped_is_kept_back(const TacState *state, PyObject *task, int counted_before)
+{
+    int counted = tac_scoped_counted(state, task);
+    if (counted != counted_before) {
+        return counted < 0 ? -1 : 0;
+    }
+    PyObject *uncancel = PyObject_GetAttr(task, state->str_uncancel);
+    if (uncancel == NULL) {
+        return -1;
+    }
+    int kept = scoped_is_replaced(task, uncancel);
+    if (kept) {
+        PyObject *left = PyObject_CallNoArgs(uncancel);
+        kept = left == NULL ? -1 : 1;
+        Py_XDECREF(left);
+    }
+    Py_DECREF(uncancel);
+    return kept;
+}
+
+static void
+scoped_forget_throw(TacScoped *scoped, TacScope *catcher, bool entered)
+{
+    scoped->own--;
+    catcher->thrown -= entered;
+    if (scoped->own == 0) {
+        scoped->episode_others = -1; /* it has not begun */
+    }
+}
+
+/* 1 if it had an effect, 0 if it was kept back; -1 with an exception. */
 static int
 scoped_throw(TacScoped *scoped, PyObject *task, TacScope *catcher)
 {
     TacLoop *loop = scoped->loop;
+    int counted = tac_scoped_counted(loop->state, task);
     PyObject *message =
-        PyObject_CallOneArg(loop->state->hook_cancel_message,
-                            (PyObject *)catcher);
+        counted < 0 ? NULL
+                    : PyObject_CallOneArg(loop->state->hook_cancel_message,
+                                          (PyObject *)catcher);
     if (message == NULL) {
         return -1;
     }
@@ -254,11 +305,16 @@ scoped_throw(TacScoped *scoped, PyObject *task, TacScope *catcher)
     Py_DECREF(message);
     int taken = told == NULL ? -1 : PyObject_IsTrue(told);
     Py_XDECREF(told);
-    if (taken == 0) { /* it was done */
-        scoped->own--;
-        catcher->thrown -= entered;
+    int kept = taken <= 0 ? taken
+                          : scoped_is_kept_back(scoped->state, task, counted);
+    if (taken == 0 || kept > 0) { /* it was done, or does not come */
+        scoped_forget_throw(scoped, catcher, entered);
     }
-    return taken < 0 ? -1 : 0;
+    if (kept > 0) {
+        scoped->thrown -= scoped->thrown > 0;
+        loop->scoped.thrown--;
+    }
+    return kept < 0 ? -1 : !kept;
 }
 
 /* Unless the loop has dropped it meanwhile. */
@@ -288,8 +344,9 @@ scoped_waits_for_ours(TacScoped *scoped, PyObject *waiter)
 static int
 scoped_arm_retry(TacScoped *scoped, struct scoped_view *view, double now_s)
 {
-    if (view->waiter == NULL || view->woken || view->cancel_waits
-        || scoped_waits_for_ours(scoped, view->waiter))
+    if (view->woken || view->cancel_waits
+        || (view->waiter == NULL ? !view->blind
+                                 : scoped_waits_for_ours(scoped, view->waiter)))
     {
         return 0;
     }
@@ -328,10 +385,12 @@ scoped_throw_now(TacScoped *scoped, struct scoped_view *view,
     warn = warn && !scoped->warned;
     scoped->warned |= warn;
     scoped->thrown_s = now_s;
-    if ((warn && scoped_warn(scoped, view->task, catcher) < 0)
-        || scoped_throw(scoped, view->task, catcher) < 0)
-    {
+    if (warn && scoped_warn(scoped, view->task, catcher) < 0) {
         return -1;
+    }
+    int had_effect = scoped_throw(scoped, view->task, catcher);
+    if (had_effect <= 0) {
+        return had_effect;
     }
     Py_CLEAR(view->waiter);
     if (scoped_look_at_waiter(scoped, view) < 0

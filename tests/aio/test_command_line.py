@@ -499,6 +499,31 @@ def test_processes_of_the_program_have_the_loop_too(
     assert check(result) == "['trio_asyncio_c']\ntrio_asyncio_c\n"
 
 
+@pytest.mark.parametrize(
+    "first", ["asyncio", "trio_asyncio_c", "trio_asyncio_c.testing", "trio", "anyio"]
+)
+@pytest.mark.parametrize("variables", ["ASYNCIO", "ASYNCIO TRIO", "ASYNCIO TRIO ANYIO"])
+def test_the_variables_hold_whatever_is_imported_first(
+    installed,  # noqa: F811
+    tmp_path,
+    variables,
+    first,
+):
+    pytest.importorskip(first.partition(".")[0])
+    names = ("ASYNCIO", "TRIO", "ANYIO")
+    values = {
+        f"TRIO_ASYNCIO_C_{name}": "1" if name in variables.split() else "0"
+        for name in names
+    }
+    source = (
+        f"import {first}, asyncio\n"
+        "with asyncio.Runner() as runner: loop = runner.get_loop()\n"
+        "print(type(loop).__module__)\n"
+    )
+    result = run_plain(*STRICT, "-c", source, cwd=tmp_path, python=installed, **values)
+    assert check(result) == "trio_asyncio_c\n"
+
+
 # Help and usage
 
 

@@ -63,7 +63,7 @@ async def test_it_is_one_of_asyncios():
         assert entered is group
         assert repr(group) == "<TaskGroup entered>"
         task = group.create_task(asyncio.sleep(1))
-        assert isinstance(task, asyncio.Task)
+        assert isinstance(task, (asyncio.Task, asyncio.tasks._PyTask))
         assert repr(group) == "<TaskGroup tasks=1 entered>"
         group.cancel()
         assert repr(group) == "<TaskGroup tasks=1 cancelling>"

@@ -535,6 +535,25 @@ def test_swap_comes_before_what_imports_trio(files, side, swap):
     assert {"--run-slow", "--compat-trio", "-k"} <= {*words}
 
 
+@pytest.mark.parametrize(
+    ("ids", "fast", "chosen"),
+    [
+        ((), False, {"a": (), "b": ()}),
+        (("a::1",), False, {"a": ("a::1",)}),
+        (("b::1",), False, {"b": ("b::1",)}),
+        (("b::1", "a::1"), False, {"a": ("a::1",), "b": ("b::1",)}),
+        (("c::1", "b::1"), False, {"a": ("c::1",), "b": ("c::1", "b::1")}),
+        ((), True, {"a": ()}),
+        (("b::1",), True, {"a": ("b::1",)}),
+    ],
+)
+def test_single_tests_are_asked_of_the_parts_that_have_them(ids, fast, chosen):
+    parts = _suite.Part("a", ids="a::.*"), _suite.Part("b", ids="b::.*")
+    suite = _suite.Suite("suite", "group", locate=None, parts=parts)
+    runner = _suite.Runner(suite, _suite.Choice(ids=ids, fast=fast), say=print)
+    assert {part.name: runner._ids(part) for part in runner.parts()} == chosen
+
+
 class Located(dict):
     """Stands in for an environment: nothing is fetched."""
 

@@ -38,7 +38,7 @@ EXAMPLES = {
     ("page", "count"),
     [
         ("README", 4),
-        ("anyio", 2),
+        ("anyio", 3),
         ("quattro", 16),
         ("traio", 1),
         ("trio_asyncio", 2),

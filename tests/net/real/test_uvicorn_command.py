@@ -42,9 +42,10 @@ IS_INSTALLED = any(
 )
 
 
-def start(way, *options, warnings=("error",)):
+def start(way, *options, warnings=("error",), **variables):
     switches = [f"-W{warning}" for warning in warnings]
-    return Child([sys.executable, *switches, *way, *options], env=environment(HERE))
+    command = [sys.executable, *switches, *way, *options]
+    return Child(command, env=environment(HERE, **variables))
 
 
 def port_of(child):
@@ -145,3 +146,24 @@ def test_a_request_is_served_to_its_end_after_a_signal(way, number):
     check_quiet(child)
     # uvicorn sends itself the signal again, and takes SIGINT for a usual end.
     assert status == (0 if number == signal.SIGINT else -number)
+
+
+@pytest.mark.skipif(not IS_INSTALLED, reason="the package is not installed")
+@pytest.mark.parametrize("with_anyio", [True, False])
+def test_a_fastapi_program_on_the_scopes_by_its_environment(with_anyio):
+    pytest.importorskip("fastapi")
+    scopes = "trio_asyncio_c" if with_anyio else "anyio"
+    variables = {
+        "TRIO_ASYNCIO_C_ASYNCIO": "1",
+        "TRIO_ASYNCIO_C_ANYIO": "1" if with_anyio else "0",
+    }
+    way = "-m uvicorn scopes_app:app --loop asyncio --no-access-log --port 0".split()
+    with start(way, warnings=("default",), **variables) as child:
+        connection = http.client.HTTPConnection("127.0.0.1", port_of(child))
+        about = json.loads(ask(connection, "GET", "/about"))
+        assert about == {"loop": "trio_asyncio_c", "scopes": scopes}
+        assert json.loads(ask(connection, "GET", "/thread")) == scopes
+        lines = ask(connection, "GET", "/stream").decode().splitlines()
+        assert lines == [f"{number} {scopes} True" for number in range(10)]
+        connection.close()
+    assert "Traceback" not in child.output
