@@ -212,13 +212,7 @@ call_push_step(TacLoop *loop, PyObject *const *args, Py_ssize_t nargs)
     if (nargs != 1 && arg == NULL) {
         return NULL;
     }
-    struct tac_ring_item item = {
-        .object = Py_NewRef(args[0]),
-        .context = Py_NewRef(args[nargs]),
-        .arg = Py_XNewRef(arg),
-        .kind = TAC_RING_STEP,
-    };
-    if (tac_loop_push(loop, item) < 0) {
+    if (tac_loop_push_step(loop, args[0], arg, args[nargs]) < 0) {
         return NULL;
     }
     Py_RETURN_NONE;

@@ -93,6 +93,14 @@ int tac_loop_refuse(TacLoop *loop);
 /* The same, for an item whose references are dropped. */
 int tac_loop_push_failed(TacLoop *loop, struct tac_ring_item *item);
 
+static inline void
+tac_loop_run_pushed(TacLoop *loop)
+{
+    if (!loop->halted && !tac_list_is_linked(&loop->host.run_node)) {
+        tac_task_make_runnable(&loop->host);
+    }
+}
+
 /* Push an item, stealing its references, and see to its being run.  0, or
  * -1 with an exception (the references are dropped).  Any thread with the
  * GIL.  Python code: none but for that. */
@@ -102,9 +110,7 @@ tac_loop_push(TacLoop *loop, struct tac_ring_item item)
     if (loop->host.runner == NULL || tac_ring_push(&loop->ring, &item) < 0) {
         return tac_loop_push_failed(loop, &item);
     }
-    if (!loop->halted && !tac_list_is_linked(&loop->host.run_node)) {
-        tac_task_make_runnable(&loop->host);
-    }
+    tac_loop_run_pushed(loop);
     return 0;
 }
 
@@ -118,9 +124,24 @@ tac_loop_push_handle(TacLoop *loop, PyObject *handle)
         return tac_loop_refuse(loop);
     }
     Py_INCREF(handle);
-    if (!loop->halted && !tac_list_is_linked(&loop->host.run_node)) {
-        tac_task_make_runnable(&loop->host);
+    tac_loop_run_pushed(loop);
+    return 0;
+}
+
+/* The same with a callback, its argument or NULL, and its context (borrowed). */
+static inline int
+tac_loop_push_step(TacLoop *loop, PyObject *callback, PyObject *arg,
+                   PyObject *context)
+{
+    if (loop->host.runner == NULL
+        || tac_ring_push_step(&loop->ring, callback, arg, context) < 0)
+    {
+        return tac_loop_refuse(loop);
     }
+    Py_INCREF(callback);
+    Py_XINCREF(arg);
+    Py_INCREF(context);
+    tac_loop_run_pushed(loop);
     return 0;
 }
 

@@ -55,15 +55,27 @@ struct tac_ring {
 /* Make room for at least one more item.  0, or -1 with no exception set. */
 int tac_ring_grow(struct tac_ring *ring);
 
+/* The slot of the next item, whose caller fills it and counts it in; NULL when
+ * out of memory, no exception set. */
+static inline struct tac_ring_item *
+tac_ring_next(struct tac_ring *ring)
+{
+    if (ring->len == ring->capacity && tac_ring_grow(ring) < 0) {
+        return NULL;
+    }
+    return &ring->items[(ring->head + ring->len) & (ring->capacity - 1)];
+}
+
 /* Append an item, stealing its references.  0, or -1 when out of memory, no
  * exception set and nothing stolen. */
 static inline int
 tac_ring_push(struct tac_ring *ring, const struct tac_ring_item *item)
 {
-    if (ring->len == ring->capacity && tac_ring_grow(ring) < 0) {
+    struct tac_ring_item *slot = tac_ring_next(ring);
+    if (slot == NULL) {
         return -1;
     }
-    ring->items[(ring->head + ring->len) & (ring->capacity - 1)] = *item;
+    *slot = *item;
     ring->len++;
     return 0;
 }
@@ -73,13 +85,29 @@ tac_ring_push(struct tac_ring *ring, const struct tac_ring_item *item)
 static inline int
 tac_ring_push_handle(struct tac_ring *ring, PyObject *handle)
 {
-    if (ring->len == ring->capacity && tac_ring_grow(ring) < 0) {
+    struct tac_ring_item *slot = tac_ring_next(ring);
+    if (slot == NULL) {
         return -1;
     }
-    struct tac_ring_item *slot =
-        &ring->items[(ring->head + ring->len) & (ring->capacity - 1)];
     slot->object = handle;
     slot->kind = TAC_RING_HANDLE;
+    ring->len++;
+    return 0;
+}
+
+/* And with a STEP.  `arg` may be NULL. */
+static inline int
+tac_ring_push_step(struct tac_ring *ring, PyObject *callback, PyObject *arg,
+                   PyObject *context)
+{
+    struct tac_ring_item *slot = tac_ring_next(ring);
+    if (slot == NULL) {
+        return -1;
+    }
+    slot->object = callback;
+    slot->context = context;
+    slot->arg = arg;
+    slot->kind = TAC_RING_STEP;
     ring->len++;
     return 0;
 }
