@@ -74,8 +74,10 @@ births_cancel(struct tac_task *base, const struct tac_cause *cause)
     int rc = tasks == NULL ? -1 : 0;
     for (Py_ssize_t i = 0; rc == 0 && i < PyList_GET_SIZE(tasks); i++) {
         PyObject *task = PyList_GET_ITEM(tasks, i);
-        TacLoop *loop = births->loop;
-        if (tac_ptrmap_get(&loop->scoped.births, task) == births) {
+        TacLoop *loop = births->loop; /* NULL: a collection has closed it */
+        if (loop != NULL
+            && tac_ptrmap_get(&loop->scoped.births, task) == births)
+        {
             rc = tac_scoped_of(loop, task) == NULL ? -1 : 0;
         }
     }

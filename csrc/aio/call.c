@@ -191,10 +191,10 @@ call_push_handle(TacLoop *loop, const struct call_args *call)
     return call_push(loop, handle);
 }
 
-/* What a callback gets in place of a Future.  A Task that wakes asks it for the
- * outcome, and if it is none of asyncio's own class by name, which costs more
- * than all else of the step; but of a value it only learns that it is one: the
- * coroutine has it from the Future.  Borrowed | NULL+exc. */
+/* What a callback gets in place of a Future.  A Task that wakes asks it for
+ * the outcome, and if it is none of asyncio's own class by name, which costs
+ * more than all else of the step; but of a value it only learns that it is
+ * one: the coroutine has it from the Future.  Borrowed | NULL+exc. */
 static inline PyObject *
 call_tell_of(TacLoop *loop, PyObject *callback, PyObject *future)
 {
@@ -204,7 +204,8 @@ call_tell_of(TacLoop *loop, PyObject *callback, PyObject *future)
                : future;
 }
 
-/* callback([future,] context=...): nobody keeps the handle, so there is none. */
+/* callback([future,] context=...): nobody keeps the handle, so there is
+ * none. */
 static PyObject *
 call_push_step(TacLoop *loop, PyObject *const *args, Py_ssize_t nargs)
 {

@@ -114,7 +114,8 @@ group_take(TacGroup *group, TacLoop *loop, TacScope *scope, PyObject *task,
     bool here = scope == group->scope && group->births.base.runner != NULL;
     int rc = here ? tac_births_add(&group->births, task)
                   : tac_scoped_adopt(loop, task, scope);
-    if (rc == 0 && group_link(group, group->state->aio_add_awaited_by, task) == 0
+    PyObject *link = group->state->aio_add_awaited_by;
+    if (rc == 0 && group_link(group, link, task) == 0
         && group_watch(group, task, on_done, context) == 0)
     {
         return 0;

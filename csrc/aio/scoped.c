@@ -120,6 +120,23 @@ scoped_calling_scope(TacLoop *loop, PyObject *task)
     return wait == NULL || wait->task == NULL ? NULL : wait->task->base.scope;
 }
 
+/* The scope that a Task without a TacScoped is in: borrowed, or NULL.  Returns
+ * 1 if it was born there, 0 if not, or -1 with an exception. */
+static int
+scoped_find_outer(TacLoop *loop, PyObject *task, TacScope **outer)
+{
+    *outer = tac_births_scope(loop, task);
+    if (*outer != NULL) {
+        return 1;
+    }
+    int offered = scoped_is_offered(loop, task);
+    if (offered >= 0) {
+        *outer = offered ? loop->scoped.offer
+                         : scoped_calling_scope(loop, task);
+    }
+    return offered;
+}
+
 TacScoped *
 tac_scoped_of(TacLoop *loop, PyObject *task)
 {
@@ -127,18 +144,16 @@ tac_scoped_of(TacLoop *loop, PyObject *task)
     if (scoped != NULL) {
         return scoped;
     }
-    TacScope *birth = tac_births_take(loop, task);
-    int by_birth = birth != NULL ? 1 : scoped_is_offered(loop, task);
-    if (by_birth < 0 || (scoped = scoped_new(loop, task)) == NULL) {
-        return NULL;
+    TacScope *birth;
+    int by_birth = scoped_find_outer(loop, task, &birth);
+    Py_XINCREF(birth); /* making one may run a collection */
+    if (by_birth >= 0 && (scoped = scoped_new(loop, task)) != NULL) {
+        (void)tac_births_take(loop, task);
+        if (birth != NULL && scoped_set_birth(scoped, birth, by_birth) < 0) {
+            scoped = NULL;
+        }
     }
-    if (birth == NULL) {
-        birth = by_birth ? loop->scoped.offer
-                         : scoped_calling_scope(loop, task);
-    }
-    if (birth != NULL && scoped_set_birth(scoped, birth, by_birth) < 0) {
-        return NULL;
-    }
+    Py_XDECREF(birth);
     return scoped;
 }
 
@@ -328,14 +343,6 @@ tac_scoped_cancel_call(TacLoop *loop, PyObject *task)
     return true;
 }
 
-/* The same, or where a Task without scopes was born. */
-static TacScope *
-scoped_outer_scope(TacLoop *loop, PyObject *task)
-{
-    TacScope *birth = tac_births_scope(loop, task);
-    return birth != NULL ? birth : scoped_calling_scope(loop, task);
-}
-
 TacScope *
 tac_scoped_here(TacLoop *loop)
 {
@@ -350,14 +357,9 @@ tac_scoped_here(TacLoop *loop)
         return NULL;
     }
     TacScoped *scoped = tac_scoped_find(loop, task);
-    TacScope *scope = scoped != NULL ? scoped->base.scope
-                                     : scoped_outer_scope(loop, task);
-    if (scoped == NULL && scope == NULL) {
-        int offered = scoped_is_offered(loop, task);
-        if (offered < 0) {
-            PyErr_Clear();
-        }
-        scope = offered > 0 ? loop->scoped.offer : NULL;
+    TacScope *scope = scoped == NULL ? NULL : scoped->base.scope;
+    if (scoped == NULL && scoped_find_outer(loop, task, &scope) < 0) {
+        PyErr_Clear();
     }
     Py_DECREF(task);
     return scope;
