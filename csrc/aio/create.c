@@ -1,6 +1,7 @@
 /* aio/create.c - create_future and create_task. */
 #include "aio/create.h"
 
+#include "aio/own_clock.h"
 #include "base/compat.h"
 
 /* Does `name` still stand for `type` in a module's dict?  Tests and others
