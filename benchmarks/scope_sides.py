@@ -63,14 +63,11 @@ class Scoped:
             with move_on_after(LONG_S):
                 pass
 
-    def _start(self, group, function, *args):
-        group.start_soon(function, *args)
-
     async def group(self, count):
         for _ in range(count):
             async with self._open_group() as group:
                 for _ in range(CHILDREN):
-                    self._start(group, nop)
+                    group.start_soon(nop)
 
     async def _wait_in_scope(self, event):
         with self.api.move_on_after(LONG_S):
@@ -86,7 +83,7 @@ class Scoped:
         event = self._make_event()
         async with self._open_group() as group:
             for _ in range(count):
-                self._start(group, self._wait_in_scope, event)
+                group.start_soon(self._wait_in_scope, event)
             await self._let_run()
             event.set()
 
@@ -97,7 +94,7 @@ class Scoped:
         began = 0
         async with self._open_group() as group:
             for _ in range(count):
-                self._start(group, self._sleep)
+                group.start_soon(self._sleep)
             await self._let_run()
             began = clock()
             group.cancel_scope.cancel()
@@ -107,8 +104,11 @@ class Scoped:
 class Ours(Scoped):
     """In asyncio Tasks of our loop."""
 
-    def _start(self, group, function, *args):
-        group.create_task(function(*args))
+    async def group(self, count):
+        for _ in range(count):
+            async with self._open_group() as group:
+                for _ in range(CHILDREN):
+                    group.create_task(nop())
 
     def _make_event(self):
         return asyncio.Event()
