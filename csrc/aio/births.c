@@ -33,9 +33,7 @@ tac_births_add(tac_births *births, PyObject *task)
     TacLoop *loop = births->loop;
     TacScope *scope = births->base.scope;
     /* What was begun eagerly may have a TacScoped already. */
-    if (births->base.runner == NULL || scope->effectively_cancelled
-        || tac_scoped_find(loop, task) != NULL)
-    {
+    if (scope->effectively_cancelled || tac_scoped_find(loop, task) != NULL) {
         return tac_scoped_adopt(loop, task, scope);
     }
     if (tac_ptrmap_put(&loop->scoped.births, task, births) < 0) {

@@ -34,7 +34,7 @@ int tac_births_open(tac_births *births, struct TacLoop *loop,
 /* And leave it.  Idempotent; cannot fail. */
 void tac_births_close(tac_births *births);
 
-/* A Task, in `tasks`, was born in the scope.  0, or -1 with an exception. */
+/* A Task, in `tasks`, was born in the scope, which is open.  0, or -1 with an exception. */
 int tac_births_add(tac_births *births, PyObject *task);
 
 /* A Task has ended: forget it, or drop its TacScoped.  Cannot fail. */

@@ -1,7 +1,6 @@
 /* cross/aio_iterator.c - the items of asyncio-flavoured iterators. */
 #include "cross/aio_iterator.h"
 
-#include "aio/create.h"
 #include "base/compat.h"
 #include "cross/aio_call.h"
 #include "cross/aio_start.h"
@@ -15,37 +14,23 @@ typedef struct {
     TacLoop *loop;     /* owned */
     PyObject *inner;   /* owned */
     PyObject *context; /* owned; NULL before the first item */
-    const struct tac_trap_ops *ops; /* of an item; set with the context */
 } TacAioIterator;
 
-#define AIO_ITERATOR_OPS(how)                                               \
-    {                                                                       \
-        .name = "aio_as_trio",                                              \
-        .begin = how,                                                       \
-        .abort = tac_aio_start_abort,                                       \
-        .unlink = tac_wait_future_unlink,                                   \
-        .no_task_error =                                                    \
-            "aio_as_trio() must be called from async context: from a Trio " \
-            "task. In asyncio-flavoured code just await the function.",     \
-    }
-
-static const struct tac_trap_ops aio_iterator_ops =
-    AIO_ITERATOR_OPS(tac_aio_start_begin);
-static const struct tac_trap_ops aio_iterator_ops_now =
-    AIO_ITERATOR_OPS(tac_aio_start_begin_now);
-
-#undef AIO_ITERATOR_OPS
+static const struct tac_trap_ops aio_iterator_ops = {
+    .name = "aio_as_trio",
+    .begin = tac_aio_start_begin,
+    .abort = tac_aio_start_abort,
+    .unlink = tac_wait_future_unlink,
+    .no_task_error =
+        "aio_as_trio() must be called from async context: from a Trio "
+        "task. In asyncio-flavoured code just await the function.",
+};
 
 /* Borrowed, or NULL+exc. */
 static PyObject *
 aio_iterator_context(TacAioIterator *self)
 {
     if (self->context == NULL) {
-        int can = tac_create_can_begin(self->loop);
-        if (can < 0) {
-            return NULL;
-        }
-        self->ops = can ? &aio_iterator_ops : &aio_iterator_ops_now;
         self->context = tac_callee_context_new(self->loop);
     }
     return self->context;
@@ -58,7 +43,7 @@ aio_iterator_run(TacAioIterator *self, PyObject *coro)
 {
     TacTrap *trap = NULL;
     if (coro != NULL && aio_iterator_context(self) != NULL) {
-        trap = tac_trap_new(self->loop->state, self->ops, coro,
+        trap = tac_trap_new(self->loop->state, &aio_iterator_ops, coro,
                             (PyObject *)self->loop);
     }
     if (trap != NULL) {

@@ -178,8 +178,9 @@ aio_start_queue(TacTrap *trap, TacLoop *loop)
     return TAC_TRAP_WAIT;
 }
 
-enum tac_trap_step
-tac_aio_start_begin_now(TacTrap *trap, TacTask *task)
+/* Make the Task at once, for asyncio to begin. */
+static enum tac_trap_step
+aio_start_begin_now(TacTrap *trap, TacTask *task)
 {
     TacLoop *loop = (TacLoop *)Py_NewRef(trap->second);
     enum tac_trap_step step = TAC_TRAP_ERROR;
@@ -194,10 +195,15 @@ enum tac_trap_step
 tac_aio_start_begin(TacTrap *trap, TacTask *task)
 {
     TacLoop *loop = (TacLoop *)trap->second;
-    if (loop->host.runner != task->base.runner || loop->halted || loop->ending
-        || !tac_create_may_begin(loop))
+    /* Asked each time: somebody may have put a create_task() of his own there. */
+    int can = tac_create_can_begin(loop);
+    if (can < 0) {
+        return TAC_TRAP_ERROR;
+    }
+    if (!can || loop->host.runner != task->base.runner || loop->halted
+        || loop->ending)
     {
-        return tac_aio_start_begin_now(trap, task);
+        return aio_start_begin_now(trap, task);
     }
     return tac_loop_check_room(loop) < 0 ? TAC_TRAP_ERROR
                                          : aio_start_queue(trap, loop);

@@ -22,12 +22,9 @@
 
 #include "cross/wait_future.h"
 
-/* What the ops of such traps have for `begin`: to make the Task in its turn, if
- * tac_create_can_begin() has allowed that and nothing is against it now... */
+/* What the ops of such traps have for `begin`: to make the Task in its turn, or
+ * at once, for asyncio to begin, where something is against it. */
 enum tac_trap_step tac_aio_start_begin(TacTrap *trap, TacTask *task);
-
-/* ... or to make it at once, for asyncio to begin. */
-enum tac_trap_step tac_aio_start_begin_now(TacTrap *trap, TacTask *task);
 
 /* Make a QUEUED trap's Task, which asyncio begins.  1; 0 if it is not QUEUED,
  * as traps of other kinds never are; -1 with an exception. */

@@ -1,7 +1,6 @@
 /* cross/run_asyncio.c - run_asyncio, and what ends the waits of a loop. */
 #include "cross/cross.h"
 
-#include "aio/create.h"
 #include "aio/loop.h"
 #include "base/asyncfn.h"
 #include "base/compat.h"
@@ -11,21 +10,9 @@
 
 /* run_asyncio ------------------------------------------------------------- */
 
-/* Asked at each call: somebody may have put a create_task() of his own there. */
-static enum tac_trap_step
-run_asyncio_begin(TacTrap *trap, TacTask *task)
-{
-    int can = tac_create_can_begin((TacLoop *)trap->second);
-    if (can < 0) {
-        return TAC_TRAP_ERROR;
-    }
-    return can ? tac_aio_start_begin(trap, task)
-               : tac_aio_start_begin_now(trap, task);
-}
-
 static const struct tac_trap_ops run_asyncio_call_ops = {
     .name = "run_asyncio",
-    .begin = run_asyncio_begin,
+    .begin = tac_aio_start_begin,
     .abort = tac_aio_start_abort,
     .unlink = tac_wait_future_unlink,
     .no_task_error =
