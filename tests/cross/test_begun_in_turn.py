@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 
 import pytest
 from trio_asyncio_c import aio_as_trio, current_loop, trio
@@ -78,9 +77,6 @@ def test_each_has_a_task_which_ends_with_it(way, turns):
     run(main)
 
 
-@pytest.mark.skipif(
-    sys.version_info[:2] == (3, 12), reason="3.12.1 crashes, not 3.12.5"
-)
 @ways
 def test_the_coroutine_of_one_that_is_done_may_be_asked_for(way):
     async def main():
