@@ -66,14 +66,23 @@ def test_state_of_a_connection_that_answered_is_small():
 
 
 def test_extra_info_is_made_when_it_is_asked_for():
+    class Accepted(asyncio.Protocol):
+        def __init__(self, lost):
+            self.lost = lost
+
+        def connection_lost(self, exc):
+            self.lost.set_result(None)
+
     async def program(loop, seen):
-        server = await loop.create_server(asyncio.Protocol, "127.0.0.1", 0)
+        lost = loop.create_future()
+        server = await loop.create_server(lambda: Accepted(lost), "127.0.0.1", 0)
         name = server.sockets[0].getsockname()
         transport, _ = await loop.create_connection(asyncio.Protocol, *name)
         seen.append(any(type(o) is dict for o in gc.get_referents(transport)))
         seen.append(transport.get_extra_info("peername") == name)
         seen.append(any(type(o) is dict for o in gc.get_referents(transport)))
         transport.close()
+        await lost  # or the accepted one may be open still at the end
         server.close()
         await server.wait_closed()
 
